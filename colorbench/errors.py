@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import sysconfig
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 
 class ColorbenchError(Exception):
@@ -53,6 +55,24 @@ class RunError(UserError):
     """Failure during a run, such as invalid output of a model or a full disk."""
 
     exit_code = 1
+
+
+class ModelFailed(RunError):
+    """Failure of a model in a run, which goes on with the other models."""
+
+    def __init__(self, model: str, error: ColorbenchError, others: Sequence[str] = ()) -> None:
+        """Wrap an error.
+
+        Args:
+            model: its name.
+            error: of the model.
+            others: names of other models that failed.
+        """
+        also = f"; {', '.join(others)} failed, too" if others else ""
+        super().__init__(f"{error.what}{also}", where=error.where, hint=error.hint)
+        self.model = model
+        self.records: tuple[Any, ...] = ()
+        """Records of the models that did not fail."""
 
 
 def extra_hint(extra: str) -> str:

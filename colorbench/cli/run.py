@@ -29,7 +29,7 @@ from colorbench.cli.shared_options import (
     key_values,
 )
 from colorbench.cli.standard_output import standard_output_kept
-from colorbench.errors import MissingWeightsError, UserError
+from colorbench.errors import MissingWeightsError, ModelFailed, UserError
 
 ROLES = ("train", "test")
 
@@ -205,12 +205,18 @@ def run(
         command=("colorbench", *sys.argv[1:]),
     )
     with standard_output_kept(), ProgressBar(console(text_to_stderr=True), quiet=quiet) as bar:
-        records = measure(request, bar)
-    if first:  # only one of several processes prints
-        names = {one.full_name for one in loaded}
-        asked = [record for record in records if record.model.name in names]
+        failed: ModelFailed | None = None
+        try:
+            records = measure(request, bar)
+        except ModelFailed as error:
+            records, failed = list(error.records), error
+    names = {one.full_name for one in loaded}
+    asked = [record for record in records if record.model.name in names]
+    if first and (asked or failed is None):  # only one of several processes prints
         how = OutputOptions(format, explain=explain, verbose=verbose, json=json, options=repeating(ctx))
         show_results(asked, records, output, figures, how)
+    if failed is not None:
+        raise failed
 
 
 def by_role(data: Sequence[str]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from typing import TypeVar
 import psutil
 import torch
 
-from colorbench.errors import UserError, is_out_of_memory
+from colorbench.errors import ModelFailed, RunError, UserError, is_out_of_memory
 from colorbench.models import LoadedModel, networks
 from colorbench.processes import current_launch
 
@@ -103,8 +103,15 @@ class Residents:
         """Return the result of ``do`` while the model is on the device.
 
         Raises:
-            RunError, torch.OutOfMemoryError: if the device has too little memory even for this model alone.
+            ModelFailed: if the model fails.
+            torch.OutOfMemoryError: if the device has too little memory even for this model alone.
         """
+        try:
+            return self._work(model, do)
+        except RunError as error:
+            raise ModelFailed(model.full_name, error) from error
+
+    def _work(self, model: LoadedModel, do: Callable[[], Result]) -> Result:
         try:
             self._fetch(model)
             result = do()

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from colorbench.data import Dataset
 from colorbench.data.dataset_hashes import stamps_digest
+from colorbench.errors import ModelFailed
 from colorbench.evaluation.devices_and_memory import Residents, smaller_batch
-from colorbench.evaluation.protocol_interfaces import ChecksModel, ProtocolContext, ProtocolSpec, Scorer
+from colorbench.evaluation.protocol_interfaces import (
+    ChecksModel,
+    ProgressListener,
+    ProtocolContext,
+    ProtocolSpec,
+    Scorer,
+)
 from colorbench.evaluation.record_reuse import Located, locate, not_reusable
 from colorbench.evaluation.requested_models_and_protocols import Resolved, missing_capability
 from colorbench.evaluation.run_config import ExecutionConfig, Save
 from colorbench.evaluation.run_directory import RunDirectory
-from colorbench.models import BASELINES, LoadedModel
+from colorbench.models import BASELINES, DIFFERENCES, LoadedModel
 from colorbench.models.fingerprint import protocol_code
-from colorbench.models.reference_models import DIFFERENCES
-from colorbench.results import protocol_identity
+from colorbench.results import Record, protocol_identity
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,52 @@ class Run:
         """
         size = smaller_batch(error, self.settings.batch_size, say)
         return None if size is None else self.with_batches_of(size)
+
+
+class Failures:
+    """Models that failed, at most one error of each; the run goes on with the others."""
+
+    def __init__(self, listener: ProgressListener) -> None:
+        self._listener = listener
+        self._errors: dict[str, ModelFailed] = {}
+
+    @property
+    def names(self) -> Collection[str]:
+        """Names of the models."""
+        return self._errors.keys()
+
+    def without(self, error: Exception, tasks: Sequence[EvaluationTask]) -> list[EvaluationTask]:
+        """Add the model that failed, and return the tasks of the others.
+
+        Raises:
+            ModelFailed: if only tasks of baselines are left.
+            Exception: the error, if it is not of a model.
+        """
+        if not isinstance(error, ModelFailed):
+            raise error
+        left = [task for task in tasks if task.model.full_name not in {error.model, *self.names}]
+        if all(task.model.full_name in BASELINES for task in left):
+            self._errors.setdefault(error.model, error)
+            self.check()
+        self.add(error)
+        return left
+
+    def add(self, error: ModelFailed) -> None:
+        """Add a model by its error."""
+        self._errors[error.model] = error
+        self._listener.message(f"{error}; going on with the other models")
+
+    def check(self, records: Sequence[Record] = ()) -> None:
+        """Raise for the first model that failed, if any.
+
+        Args:
+            records: of the models that did not fail.
+        """
+        if self._errors:
+            (name, error), *others = self._errors.items()
+            failed = ModelFailed(name, error, [other for other, _ in others])
+            failed.records = tuple(records)
+            raise failed from error
 
 
 def tasks_of(resolved: Resolved, context: ProtocolContext) -> list[EvaluationTask]:

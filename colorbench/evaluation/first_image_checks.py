@@ -21,7 +21,7 @@ import torch
 
 from colorbench.data import LoadedBatch, get_preprocessing, images_refused, load_batches
 from colorbench.data.batch_loader import LARGEST_BATCH
-from colorbench.errors import RunError, UserError, describe
+from colorbench.errors import ModelFailed, RunError, UserError, describe
 from colorbench.evaluation.devices_and_memory import MemoryMeter, largest_batch
 from colorbench.evaluation.evaluation_tasks import EvaluationTask, Run
 from colorbench.evaluation.predict import Query, predict, predict_further
@@ -58,11 +58,15 @@ class ModelFinding:
         return self.kind == "uses more than the lightness"
 
 
-def check_models(tasks: Sequence[EvaluationTask], run: Run) -> dict[int, list[ModelFinding]]:
+def check_models(
+    tasks: Sequence[EvaluationTask], run: Run, failed: Callable[[ModelFailed], object]
+) -> dict[int, list[ModelFinding]]:
     """Check every model of unfinished tasks on the first readable image; return id of the model -> findings.
 
-    Raises:
-        RunError: for a model that fails.
+    Args:
+        tasks: finished or not.
+        run: what they share.
+        failed: called with the error of a model that fails.
     """
     found: dict[int, list[ModelFinding]] = {}
     settings = run.settings
@@ -78,7 +82,11 @@ def check_models(tasks: Sequence[EvaluationTask], run: Run) -> dict[int, list[Mo
         query = Query(truth, batch.sizes, seeds, preprocessing, settings.dtype)
         del batch
         refusing = partial(images_refused, run.dataset.samples)
-        found[id(model)] = run.residents.work(model, partial(check_first_batch, model, query, refusing))
+        try:
+            found[id(model)] = run.residents.work(model, partial(check_first_batch, model, query, refusing))
+        except ModelFailed as error:
+            found[id(model)] = []
+            failed(error)
     return found
 
 

@@ -13,9 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from colorbench.errors import UserError
+from colorbench.errors import ModelFailed, RunError, UserError
 from colorbench.evaluation import devices_and_memory
-from colorbench.evaluation.evaluation_tasks import Run, tasks_of
+from colorbench.evaluation.evaluation_tasks import Failures, Run, tasks_of
 from colorbench.evaluation.protocol_interfaces import DatasetProtocol, NullProgress, ProgressListener, ProtocolContext
 from colorbench.evaluation.requested_models_and_protocols import missing_capability, resolve
 from colorbench.evaluation.run_config import RunConfig, check, execution_config
@@ -40,6 +40,7 @@ def run(request: RunConfig, listener: ProgressListener | None = None) -> list[Re
     Raises:
         UserError: for anything invalid in the request.
         RunError: if a run failed; finished shards are kept, and the same command resumes.
+        ModelFailed: if a model failed; it has the records of the other models.
     """
     listener = listener or NullProgress()
     check(request)
@@ -54,7 +55,12 @@ def run(request: RunConfig, listener: ProgressListener | None = None) -> list[Re
     except StoreLost:
         store, token = None, launch.token
     claims = WorkClaims(store, listener.message)
-    records = _run(request, launch, claims, token, _LaunchProgress(listener, launch, store))
+    try:
+        records = _run(request, launch, claims, token, _LaunchProgress(listener, launch, store))
+    except ModelFailed:
+        if store is not None:
+            store.finish()
+        raise
     if store is not None:
         store.finish()
     return records
@@ -137,12 +143,15 @@ def _run(
             of_all = Run(
                 resolved.dataset, request.limit, context.settings, request.command, residents, request.baselines
             )
-            make_records(tasks, of_all, listener)
-        records = [read_record(task.folder.path) for task in tasks]
-        context = replace(context, models=tuple(resolved.asked))
-        return records + [
-            record for protocol, given in full for record in _run_dataset_protocol(protocol, given, context)
-        ]
+            failures = Failures(listener)
+            done = make_records(tasks, of_all, listener, failures)
+        records = [read_record(task.folder.path) for task in done]
+        sound = [model for model in resolved.asked if model.full_name not in failures.names]
+        context = replace(context, models=tuple(sound))
+        for protocol, values in full:
+            records += _run_dataset_protocol(protocol, values, context, failures)
+        failures.check(records)
+        return records
 
 
 def _refused(output: Path) -> UserError | None:
@@ -168,7 +177,7 @@ def record_folder(output: Path, record: Record) -> Path:
 
 
 def _run_dataset_protocol(
-    protocol: DatasetProtocol, parameters: Mapping[str, Any], shared: ProtocolContext
+    protocol: DatasetProtocol, parameters: Mapping[str, Any], shared: ProtocolContext, failures: Failures
 ) -> list[Record]:
     """Run one dataset protocol on all requested models; results other than records are reported to the listener.
 
@@ -176,9 +185,11 @@ def _run_dataset_protocol(
         protocol: protocol to run.
         parameters: given parameters.
         shared: context with models, settings, request and listener; the rest is filled in here.
+        failures: models that fail are added, if there are several.
 
     Raises:
         UserError: for a model that lacks a needed capability.
+        RunError: for the only model, or models that are evaluated together, that failed.
     """
     request, spec = shared.request, protocol.spec
     given = {"test": request.data, **request.roles}
@@ -193,10 +204,17 @@ def _run_dataset_protocol(
     evaluated: set[int] = set()
 
     def evaluate(position: int) -> None:
-        found = protocol.evaluate(replace(shared, models=groups[position], parameters=parameters, data=data, code=code))
+        context = replace(shared, models=groups[position], parameters=parameters, data=data, code=code)
+        try:
+            found = protocol.evaluate(context)
+        except RunError as error:
+            if len(groups) == 1:
+                raise
+            failures.add(ModelFailed(groups[position][0].full_name, error))
+            found = None
         if isinstance(found, Record):
             records[position] = found
-        else:
+        elif found is not None:
             shared.listener.message(f"{spec.name}: {found}")
         evaluated.add(position)
 

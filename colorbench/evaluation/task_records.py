@@ -13,7 +13,7 @@ import numpy as np
 
 from colorbench.evaluation import metric_aggregation, saved_image_writer
 from colorbench.evaluation.build_record import build_record, dataset_part, execution_part, model_part, protocol_part
-from colorbench.evaluation.evaluation_tasks import EvaluationTask, Run, baselines_first, differences_of
+from colorbench.evaluation.evaluation_tasks import EvaluationTask, Failures, Run, baselines_first, differences_of
 from colorbench.evaluation.first_image_checks import ModelFinding, check_models, check_scorers, find_batch_size
 from colorbench.evaluation.image_pass import colorize_samples, missing_images, run_passes
 from colorbench.evaluation.protocol_interfaces import ProgressListener, ThroughputMeter
@@ -27,14 +27,28 @@ Findings = Mapping[int, Sequence[ModelFinding]]
 """id of a loaded model -> findings of the check before the pass."""
 
 
-def make_records(tasks: Sequence[EvaluationTask], run: Run, listener: ProgressListener) -> None:
+def make_records(
+    tasks: Sequence[EvaluationTask], run: Run, listener: ProgressListener, failures: Failures
+) -> Sequence[EvaluationTask]:
     """Compute missing shards and make records until every task has its record.
 
+    Args:
+        tasks: finished or not.
+        run: what they share.
+        listener: is told of progress.
+        failures: models that fail are added.
+
+    Returns:
+        The tasks of the models that did not fail.
+
     Raises:
-        RunError: for a run that failed; finished shards are kept.
+        RunError: for a run that failed, or if no model is left; finished shards are kept.
     """
     check_scorers(tasks, run)
-    findings = check_models(tasks, run)
+    broken: list[Exception] = []
+    findings = check_models(tasks, run, broken.append)
+    for error in broken:
+        tasks = failures.without(error, tasks)
     in_turn = baselines_first(tasks)
     if run.settings.auto_batch and any(not task.folder.finished() for task in tasks):
         size = run.settings.claims.agreed("batch-size", find_batch_size(tasks, run))
@@ -47,9 +61,11 @@ def make_records(tasks: Sequence[EvaluationTask], run: Run, listener: ProgressLi
             made = run_passes(tasks, run, progress, begun)
             made += sum(_finish(task, in_turn, run, findings) for task in in_turn)
         except Exception as error:
-            if (smaller := run.after(error, listener.message)) is None:
-                raise
-            run = smaller
+            if (smaller := run.after(error, listener.message)) is not None:
+                run = smaller
+            else:
+                tasks = failures.without(error, tasks)
+                in_turn = baselines_first(tasks)
             continue
         if not made:  # other processes compute the rest
             progress.advance(0)
@@ -57,6 +73,7 @@ def make_records(tasks: Sequence[EvaluationTask], run: Run, listener: ProgressLi
     progress.advance(0)  # what other processes did since this one wrote its last part
     for task in tasks:
         task.folder.clear_shards()
+    return tasks
 
 
 def _finish(task: EvaluationTask, tasks: Sequence[EvaluationTask], run: Run, findings: Findings) -> bool:

@@ -36,6 +36,7 @@ from .onnx_export import ExportForm as ExportForm
 from .onnx_export import export_onnx as export_onnx
 from .reference_models import BASELINES as BASELINES
 from .reference_models import CONSTANT_MODEL as CONSTANT_MODEL
+from .reference_models import DIFFERENCES as DIFFERENCES
 from .reference_models import GRAY_MODEL as GRAY_MODEL
 from .reference_models import TRUTH_MODEL as TRUTH_MODEL
 from .resize import at_working_size as at_working_size

@@ -19,6 +19,7 @@ IMAGES, ONNX = "images:", "onnx:"
 _WITH_OPTIONS = re.compile(r"(?P<name>[^\[]+)\[(?P<options>[^\[\]]*=.*)\]", re.DOTALL)
 _BETWEEN = re.compile(r",(?=\s*[A-Za-z_]+\s*=)")
 """A comma before another option, since the path of a weights file may contain commas."""
+_REGISTERED = re.compile(r"[\w.-]+/[\w.*?-]+(\[.*\])?")
 _WILDCARD = re.compile(r"(?P<pattern>[^\[:]*[*?][^\[:]*)(?P<options>\[.*\])?")
 
 
@@ -127,18 +128,28 @@ def short_name(path: Path) -> str:
     return path.name if private else f"{above.name}/{path.name}"
 
 
+def _separate(text: str) -> list[str]:
+    """Split a comma-separated list of model names, of which some may be paths; a path may contain commas."""
+    names = split_names(text)
+    path = text.removeprefix(IMAGES).removeprefix(ONNX)
+    if path != text and Path(path).expanduser().exists():
+        return [text]
+    separate = ":" not in text or all(":" in name or _REGISTERED.fullmatch(name) for name in names)
+    return names if separate else [text]
+
+
 def expand_names(given: Sequence[str]) -> dict[str, bool]:
     """Expand ``a,b`` and ``zoo/*`` to model names, each once; the value is whether a pattern matched it.
 
     A pattern matches registered names without tags: ``zoo/*``, ``*/cic*``. Its options apply to all matches. Paths
-    (``images:DIR``, ``FILE.py:CLASS``) are never patterns.
+    (``images:DIR``, ``FILE.py:CLASS``) are never patterns, and may contain commas.
 
     Raises:
         UserError: for a pattern without a match.
     """
     found: dict[str, bool] = {}
     for text in given:
-        for name in [text] if ":" in text else split_names(text):
+        for name in _separate(text):
             match = _WILDCARD.fullmatch(name)
             if match is None:
                 found.setdefault(name, False)

@@ -29,6 +29,9 @@ POWER = 0.8
 FEWEST = 10.0
 """Effective number of images below which the difference of two models is never significant: resamples without any of
 these images have no standard error, and one such pair would determine the critical value of all pairs."""
+GROUPS = 10_000
+"""Number of images beyond which resamples draw random groups of images, whose sums have the same variance. The time of
+a resample grows with the number of pairs of models and of images."""
 _WEIGHTS = 1 << 24  # weights in memory at a time, 2 bytes each
 _CELLS = 1 << 20  # numbers in any working array, 8 bytes each
 
@@ -198,8 +201,9 @@ def _critical(
     """Compute the quantile of the largest |t| of any testable combination; NaN where there is none."""
     if not testable.any():
         return float("nan")
-    models, n = influence.shape
-    variables = np.concatenate([influence, shares])  # (v, n)
+    models = len(influence)
+    variables = _grouped(np.concatenate([influence, shares]), seed)  # (v, n)
+    n = variables.shape[1]
     left, right = np.triu_indices(len(variables))
     position = np.empty((len(variables), len(variables)), dtype=np.int64)
     position[left, right] = position[right, left] = np.arange(len(left))
@@ -211,6 +215,15 @@ def _critical(
             part = slice(start, start + rows)
             largest.append(_largest_t(sums[part], moments[part], position, models, combined, testable))
     return float(np.quantile(np.concatenate(largest), level, method="higher"))
+
+
+def _grouped(variables: np.ndarray, seed: int) -> np.ndarray:
+    """Return the sums (v, GROUPS) of the variables (v, n) over random groups of images; up to GROUPS images, all."""
+    n = variables.shape[1]
+    if n <= GROUPS:
+        return variables
+    order = np.random.default_rng(seed).permutation(n)
+    return np.add.reduceat(variables[:, order], np.arange(GROUPS) * n // GROUPS, axis=1)
 
 
 def _weight_groups(n: int, resamples: int, seed: int) -> Iterator[np.ndarray]:

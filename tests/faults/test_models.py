@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from colorbench.results import read_record
 from tests.support.fault_runs import RUN, Runs
 from tests.support.same_records import record_below
 
@@ -54,3 +55,17 @@ def test_one_line_and_finished_shards_stay(line: str, fault: str, runs: Runs, ti
     assert again.code == 0 or kept.stat().st_ino == written, "it was not made again"
     runs.run(tmp_path, *command).done()
     assert record_below(tmp_path)
+
+
+@pytest.mark.parametrize("calls", [0, 4])
+def test_the_other_models_are_finished(calls: int, runs: Runs, tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.py").write_text(MODEL.replace("FAULT", "raise ValueError('no more')"))
+    command = (*RUN[:1], "-m", "model.py:Model,zoo/random", *RUN[3:], "-d", str(tiny))
+    ended = runs.run(tmp_path, *command, CALLS=str(calls))
+    assert ended.code == 1
+    ended.one_line("model.py:Model failed: ValueError: no more")
+    assert "zoo/random" in ended.out, "the results of the other model are shown"
+    assert read_record(record_below(tmp_path)).model.name == "zoo/random"
+    again = runs.run(tmp_path, *command)
+    again.done()
+    assert "zoo/random under auc: reused" in again.err

@@ -198,6 +198,17 @@ def test_weights_of_one_stem_are_two_models(tmp_path: Path) -> None:
     assert one.weights_sha256 != two.weights_sha256, "and with it the key"
 
 
+def test_a_list_may_mix_registered_names_and_paths(tmp_path: Path) -> None:
+    assert list(expand_names(["m.py:A,zoo/cic[decode=mode,temperature=1],images:out/"])) == [
+        *("m.py:A", "zoo/cic[decode=mode,temperature=1]", "images:out/")
+    ]
+    assert list(expand_names(["zoo/gray,m.py:A"])) == ["zoo/gray", "m.py:A"]
+    folder = tmp_path / "a,b" / "c"
+    assert list(expand_names([f"images:{folder}"]))[1:] == ["b/c"], "no such folder: read as two"
+    folder.mkdir(parents=True)
+    assert list(expand_names([f"images:{folder}"])) == [f"images:{folder}"]
+
+
 def test_names_by_list_and_pattern() -> None:
     assert expand_names(["zoo/cic[decode=mode,temperature=1],zoo/gray", "images:a,b", "m.py:A"]) == dict.fromkeys(
         ["zoo/cic[decode=mode,temperature=1]", "zoo/gray", "images:a,b", "m.py:A"], False

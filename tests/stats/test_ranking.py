@@ -55,6 +55,30 @@ def test_the_critical_value_is_that_of_a_plain_loop(own_weights: bool) -> None:
     np.testing.assert_allclose(found.errors, errors, rtol=1e-9, atol=1e-12)
 
 
+def test_groups_of_images_give_the_same_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    statistics = models(np.random.default_rng(2), 3000, [0, 1, 2, 2, 0.1, 0.2])
+    full = rank_models(statistics, "ratio", higher_is_better=True)
+    monkeypatch.setattr("colorbench.stats.ranking.GROUPS", 1000)
+    grouped = rank_models(statistics, "ratio", higher_is_better=True)
+    assert full is not None and grouped is not None
+    assert grouped.critical == pytest.approx(full.critical, rel=0.03) and grouped.critical != full.critical
+    np.testing.assert_array_equal(grouped.errors, full.errors)
+
+
+@pytest.mark.parametrize("own_weights", [False, True])
+def test_groups_of_images_put_no_more_pairs_in_the_wrong_order(
+    monkeypatch: pytest.MonkeyPatch, own_weights: bool
+) -> None:
+    monkeypatch.setattr("colorbench.stats.ranking.GROUPS", 150)
+    wrong = 0
+    for draw in range(400):
+        statistics = models(np.random.default_rng([7, draw]), 450, [0, 0, 0, 0], own_weights=own_weights)
+        found = rank_models(statistics, "ratio", higher_is_better=True, resamples=200, seed=draw)
+        assert found is not None
+        wrong += found.better.any()
+    assert 0.02 <= wrong / 400 <= 0.08, wrong  # 5 %; three standard errors are 3.3 points
+
+
 def test_small_blocks_give_what_one_block_gives(monkeypatch: pytest.MonkeyPatch) -> None:
     statistics = models(np.random.default_rng(1), 64, [0, 1, 3, 3, 5])
     full = rank_models(statistics, "ratio", higher_is_better=True, resamples=150)
