@@ -70,7 +70,8 @@ def make_records(
         if not made:  # other processes compute the rest
             progress.advance(0)
             run.settings.claims.wait()
-    progress.advance(0)  # what other processes did since this one wrote its last part
+    if run.settings.processes > 1:
+        progress.advance(0)  # what others did since this process wrote its last part
     for task in tasks:
         task.folder.clear_shards()
     return tasks
