@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from colorbench.data import id_hash
 from colorbench.results import SavedImage
@@ -118,16 +119,15 @@ class _Set:
         """Column -> row -> content hash -> score."""
         self.disputed = 0
         """Number of images for which the records show different ground truths."""
-        self._places: list[tuple[list[str], dict[str, int]]] = []
+        self._places: list[tuple[pd.Series[str], dict[str, int]]] = []
         """Content hashes in the order of a record's rows, and the row of each; one entry for records of equal rows."""
         self._read_scores(entries)
 
     def _read_scores(self, entries: Mapping[str, Mapping[int, Entry]]) -> None:
         names: dict[str, Counter[str]] = defaultdict(Counter)
-        for one in (one for found in self.entries.values() for one in found):
-            called = dict(zip(reversed(one.run.sha256s), reversed(one.run.rows["id"].tolist()), strict=True))
-            for hash, id in called.items():
-                names[hash][str(id)] += 1
+        for rows, count in _counted(one.run.rows for found in self.entries.values() for one in found):
+            for hash, id in zip(rows["sha256"].tolist(), rows["id"].tolist(), strict=True):
+                names[hash][str(id)] += count
         self.ids = {hash: min(often, key=lambda id: (-often[id], id)) for hash, often in names.items()}
         for number in self.groups:
             for column in self.board.of_group(number):
@@ -143,11 +143,11 @@ class _Set:
                     self.metrics[column.id] = found
 
     def _rows_of(self, entry: Entry) -> Mapping[str, int]:
-        hashes = entry.run.sha256s
+        hashes = entry.run.rows["sha256"]
         for known, rows in self._places:
-            if known == hashes:
+            if known.equals(hashes):
                 return rows
-        self._places.append((hashes, {hash: row for row, hash in enumerate(hashes)}))
+        self._places.append((hashes, {hash: row for row, hash in enumerate(hashes.tolist())}))
         return self._places[-1][1]
 
     @property
@@ -208,13 +208,11 @@ class _Set:
 
     def _chosen(self, among: set[str]) -> list[tuple[str, tuple[str, ...]]]:
         """Return (content hash, reasons) of the images to show: the fixed sample first, then the extremes."""
-        often = {hash: sum(hash in saved for saved in self.saved.values()) for hash in among}
-        ends = self._ends(among, often)
+        often = Counter(hash for saved in self.saved.values() for hash in saved)
+        ends = self._ends(sorted(among), often)
         # The fixed sample is decided by a majority of the records, not by the index of a single one.
-        marked = {
-            hash: [("fixed" in saved[hash].reasons) for saved in self.saved.values() if hash in saved] for hash in among
-        }
-        fixed = [hash for hash in among if marked[hash] and 2 * sum(marked[hash]) >= len(marked[hash])]
+        marked = Counter(hash for saved in self.saved.values() for hash, one in saved.items() if "fixed" in one.reasons)
+        fixed = [hash for hash in among if marked[hash] and 2 * marked[hash] >= often[hash]]
         if not fixed:
             fixed = list(among)
         fixed.sort(key=lambda hash: (-often[hash], id_hash(self.ids.get(hash) or hash), hash))
@@ -228,7 +226,7 @@ class _Set:
         reasons = {hash: [reason for reason, hashes in ends.items() if hash in hashes] for hash in chosen}
         return [(hash, tuple((["fixed sample"] if hash in fixed else []) + reasons[hash])) for hash in chosen]
 
-    def _ends(self, among: Iterable[str], often: Mapping[str, int]) -> dict[str, list[str]]:
+    def _ends(self, among: Sequence[str], often: Counter[str]) -> dict[str, list[str]]:
         """Return the images with the best and worst scores and the largest disagreement of the models by the headline.
 
         Only images that most models show are considered.
@@ -241,11 +239,13 @@ class _Set:
             column.id
         ]
         most = max(often.values(), default=0)
-        table = {}
-        for hash in among:
-            values = [of[hash] for of in scores.values() if hash in of]
-            if values and often[hash] * 2 >= most:
-                table[hash] = (sum(values) / len(values), max(values) - min(values))
+        rows: dict[int, np.ndarray] = {}  # of the images, once for all records of equal rows
+        values = np.stack([of.of(among, rows) for of in scores.values()])  # (models, images)
+        known = np.isfinite(values)
+        shown = known.any(axis=0) & np.array([often[hash] * 2 >= most for hash in among], dtype=bool)
+        means = np.where(known, values, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+        spreads = np.where(known, values, -np.inf).max(axis=0) - np.where(known, values, np.inf).min(axis=0)
+        table = {among[i]: (float(means[i]), float(spreads[i])) for i in np.flatnonzero(shown).tolist()}
         sign = -1.0 if column.higher_is_better else 1.0
         half = min(EACH_END, len(table) // 2)
         ends = {
@@ -313,6 +313,32 @@ class _Scores:
 
     def __getitem__(self, hash: str) -> float:
         return float(self._values[self._rows[hash]])
+
+    def of(self, hashes: Sequence[str], known: dict[int, np.ndarray]) -> np.ndarray:
+        """Return the score of each image; NaN where there is none.
+
+        Args:
+            hashes: of the images.
+            known: their rows in records that were looked up before; added to.
+        """
+        if id(self._rows) not in known:
+            known[id(self._rows)] = np.array([self._rows.get(hash, -1) for hash in hashes], dtype=np.int64)
+        rows = known[id(self._rows)]
+        return np.where(rows >= 0, self._values[rows], np.nan)
+
+
+def _counted(tables: Iterable[pd.DataFrame]) -> list[tuple[pd.DataFrame, int]]:
+    """Return tables with different ids or hashes of images, and how often each occurs."""
+    found: list[tuple[pd.DataFrame, int]] = []
+    for table in tables:
+        names = table[["sha256", "id"]]
+        for position, (known, count) in enumerate(found):
+            if known.equals(names):
+                found[position] = (known, count + 1)
+                break
+        else:
+            found.append((names, 1))
+    return found
 
 
 def _farthest(positions: Mapping[str, float], count: int) -> list[str]:

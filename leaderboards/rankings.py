@@ -66,6 +66,7 @@ def standing(entries: Mapping[str, Entry], metric: Metric, not_compared: str, pa
     with np.errstate(all="ignore"):
         squares = np.square(pairs).sum(axis=(1, 2))
         summable = np.isfinite(squares) & (pairs[..., 1].sum(axis=1) != 0)
+    del pairs  # hundreds of models of 50,000 images need the memory
     competitors = set(_competitors(entries))
     names: list[str] = []
     positions: list[int] = []

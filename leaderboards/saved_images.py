@@ -55,8 +55,11 @@ def saved_images(entries: Sequence[Entry]) -> dict[str, SavedBy]:
     """Return content hash -> saved image, of all records of a row on a dataset."""
     found: dict[str, SavedBy] = {}
     for entry in entries:
-        images = set(zip(entry.run.sha256s, entry.run.rows["id"], strict=True))
-        for thumbnail in _index(entry):
+        index = _index(entry)
+        rows = entry.run.rows[["sha256", "id"]]
+        rows = rows[rows["sha256"].isin([thumbnail.sha256 for thumbnail in index])]
+        images = set(rows.itertuples(index=False, name=None))
+        for thumbnail in index:
             if (thumbnail.sha256, thumbnail.id) not in images:
                 continue
             if thumbnail.sha256 not in found or "fixed" in thumbnail.reasons:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -124,9 +125,6 @@ def rows_table(data: bytes, expected: int) -> pd.DataFrame:
     if count != expected:
         raise InvalidTable(f"{count} rows for {expected} images")
     table = file.read(use_threads=False)
-    for name in ("id", "sha256"):
-        for chunk in table[name].chunks:
-            _check_texts(name, chunk)
     for name in ("id", "sha256", "gray", "height", "width"):
         if table[name].null_count:
             raise InvalidTable(f"the column {name} has gaps")
@@ -134,18 +132,40 @@ def rows_table(data: bytes, expected: int) -> pd.DataFrame:
     for name in schema.names:
         values = table[name]
         if name in ("id", "sha256"):
-            columns[name] = values.to_pylist()
+            columns[name] = _text_column(name, values)
         elif name == "label":
-            columns[name] = pd.array(values.to_pylist(), dtype="Int64")
+            numbers = values.cast(pyarrow.int64())
+            columns[name] = pd.arrays.IntegerArray(numbers.fill_null(0).to_numpy(), numbers.is_null().to_numpy())
         elif name == "gray":
-            columns[name] = np.array(values.to_pylist(), dtype=bool)
+            columns[name] = values.cast(pyarrow.bool_()).to_numpy()
         else:
             columns[name] = values.to_numpy().astype(np.int64 if name in _FIXED_TYPES else np.float64)
-    if len(set(columns["id"])) != count:
-        raise InvalidTable("an id occurs twice")
-    if len(set(columns["sha256"])) != count:
-        raise InvalidTable("an image occurs twice")
     return pd.DataFrame(columns)
+
+
+_text_columns: deque[tuple[str, pyarrow.ChunkedArray, pd.Series[str]]] = deque(maxlen=8)
+"""The last columns of ids and hashes: records of the same images, such as those of a leaderboard, share them."""
+
+
+def _text_column(name: str, values: pyarrow.ChunkedArray) -> pd.Series[str]:
+    """Return the ids or hashes of a table.
+
+    Raises:
+        InvalidTable: for an invalid text, or one that occurs twice.
+    """
+    import pandas as pd
+
+    for known_name, known, column in _text_columns:
+        if known_name == name and values.equals(known):
+            return column
+    for chunk in values.chunks:
+        _check_texts(name, chunk)
+    texts = values.to_pylist()
+    if len(set(texts)) != len(texts):
+        raise InvalidTable("an id occurs twice" if name == "id" else "an image occurs twice")
+    column = pd.Series(texts)
+    _text_columns.append((name, values, column))
+    return column
 
 
 def _opened(source: Path | io.BytesIO, size: int) -> pyarrow.parquet.ParquetFile:

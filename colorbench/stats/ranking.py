@@ -29,7 +29,7 @@ POWER = 0.8
 FEWEST = 10.0
 """Effective number of images below which the difference of two models is never significant: resamples without any of
 these images have no standard error, and one such pair would determine the critical value of all pairs."""
-GROUPS = 10_000
+GROUPS = 5_000
 """Number of images beyond which resamples draw random groups of images, whose sums have the same variance. The time of
 a resample grows with the number of pairs of models and of images."""
 _WEIGHTS = 1 << 24  # weights in memory at a time, 2 bytes each
