@@ -20,17 +20,20 @@ def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
 def write_npz(file: IO[bytes], arrays: Mapping[str, np.ndarray]) -> None:
     """Write arrays as a compressed .npz.
 
-    Only a few MB of each array are in memory at a time, so arrays may be memory maps.
+    Only a few MB are in memory at a time: arrays may be memory maps that ``arrays`` opens at each access.
     """
     # Level 1: counts are mostly zeros, and higher levels cost ten times the time for a tenth of the bytes.
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for name in arrays:
             values = arrays[name]
+            count, step, large = len(values), _rows_at_a_time(values), values.nbytes > _LARGE
             # Above 2 GB the format differs, which must be known in advance.
-            with archive.open(f"{name}.npy", "w", force_zip64=values.nbytes > _LARGE) as part:
+            with archive.open(f"{name}.npy", "w", force_zip64=large) as part:
                 write_header(part, values.dtype, values.shape)
-                for start in range(0, len(values), step := _rows_at_a_time(values)):
-                    part.write(np.ascontiguousarray(values[start : start + step]).tobytes())
+                del values
+                for start in range(0, count, step):
+                    # Opened again, since the pages of a map stay in memory as long as it is open.
+                    part.write(np.ascontiguousarray(arrays[name][start : start + step]).tobytes())
 
 
 _LARGE = 1 << 31
