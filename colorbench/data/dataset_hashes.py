@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 from colorbench.data.dataset import Dataset, Sample
 from colorbench.data.sample_columns import SampleColumns
 from colorbench.errors import RunError, UserError
-from colorbench.storage import write_atomic
+from colorbench.storage import read_cached_json, write_cached_json
 from colorbench.storage.hashes import stamp_of
 
 
@@ -65,7 +64,7 @@ def contents_of(dataset: Dataset, cache: Path, workers: int = 2) -> dict[str, st
         # A file that was written while it was read is read again next time.
         saved = {id: [stamps[id], sha256] for id, sha256 in found.items() if stamps[id] is not None}
         with contextlib.suppress(RunError, UserError):  # without a writable disk, the files are only read again
-            write_atomic(cached, json.dumps(saved).encode(), durable=False)
+            write_cached_json(cached, saved)
     return found
 
 
@@ -89,9 +88,8 @@ def check_contents(ids: Sequence[str], sha256s: Sequence[str], contents: Mapping
 
 def _known(cached: Path) -> dict[str, tuple[list[int] | None, str | None]]:
     try:
-        found = json.loads(cached.read_text())
-        return {str(id): (stamp, sha256) for id, (stamp, sha256) in found.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
+        return {str(id): (stamp, sha256) for id, (stamp, sha256) in (read_cached_json(cached) or {}).items()}
+    except (ValueError, TypeError, AttributeError):
         return {}
 
 

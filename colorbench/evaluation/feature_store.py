@@ -10,7 +10,6 @@ them. Several sources (such as five draws of an untrained network) share one dec
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -34,7 +33,7 @@ from colorbench.evaluation.run_directory import folder_of_model
 from colorbench.models import FeatureExtractor, FeatureSpec, chosen_layers, library_code
 from colorbench.results import Shard, first_positions, without_copies
 from colorbench.results.shard import shard_count, shard_samples, shard_start
-from colorbench.storage import digest_of, write_atomic
+from colorbench.storage import digest_of, read_cached_json, write_cached_json
 from colorbench.storage.atomic_files import writing
 
 FORMAT = 1
@@ -315,11 +314,11 @@ class _FeatureWriter:
     def close_shard(self, index: int, heads: Sequence[Mapping[str, Any]]) -> None:
         full = {"key": self.key, "layers": self.layers, "batches": heads, "seconds": self.seconds}
         self.seconds = 0.0
-        write_atomic(self.ledger / f"{index:05d}.json", json.dumps(full).encode(), durable=False)
+        write_cached_json(self.ledger / f"{index:05d}.json", full)
 
     def close(self) -> None:
         """Write the index of all shards and remove the list of finished shards."""
-        shards = [json.loads(path.read_text()) for path in sorted(self.ledger.glob("*.json"))]
+        shards = [_json(path) for path in sorted(self.ledger.glob("*.json"))]
         batches = [batch for shard in shards for batch in shard["batches"]]
         full = {
             "key": self.key,
@@ -328,12 +327,12 @@ class _FeatureWriter:
             "seconds": sum(shard["seconds"] for shard in shards),
             **{key: [one for batch in batches for one in batch[key]] for key in _HEAD},
         }
-        write_atomic(self.index, json.dumps(full).encode())
+        write_cached_json(self.index, full, durable=True)
         shutil.rmtree(self.ledger, ignore_errors=True)
 
     def read(self, dataset: Dataset) -> FeatureStore:
         """Read the finished features, with the present ids and labels of the dataset."""
-        head = json.loads(self.index.read_text())
+        head = _json(self.index)
         # Names and classes are taken from the present dataset; the contents are the same, in the same order.
         samples = [dataset.samples[position] for position in head["positions"]]
         return FeatureStore(
@@ -372,9 +371,5 @@ def _runs(positions: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    """Read a JSON file; empty if it is damaged."""
-    try:
-        found = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    """Read a JSON file; empty if it is missing or damaged."""
+    return read_cached_json(path) or {}

@@ -1,6 +1,8 @@
 from .atomic_files import check_writable as check_writable
 from .atomic_files import write_atomic as write_atomic
 from .cache_folders import cache_folder as cache_folder
+from .cached_json import read_cached_json as read_cached_json
+from .cached_json import write_cached_json as write_cached_json
 from .hashes import content_fingerprint as content_fingerprint
 from .hashes import digest_of as digest_of
 from .hashes import file_sha256 as file_sha256

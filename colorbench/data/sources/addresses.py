@@ -7,7 +7,6 @@ copied again if the address states another version of it.
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -16,7 +15,7 @@ from uuid import uuid4
 from colorbench.data.sources.container_files import PARQUET, TAR
 from colorbench.data.sources.tar_files import check_plain_tar
 from colorbench.errors import ColorbenchError, UserError, extra_hint, printable
-from colorbench.storage import cache_folder, digest_of, write_atomic
+from colorbench.storage import cache_folder, digest_of, read_cached_json, write_cached_json
 from colorbench.storage.atomic_files import rename, writing
 
 _COPIED = (TAR, PARQUET, ".arrow", "state.json", "dataset_info.json", "dataset_dict.json", "labels.csv")
@@ -68,7 +67,7 @@ def _copied(system: Any, path: str, folder: Path) -> Path:
         if stamps.get(name) != stamp or not (target / name).is_file():
             _copy(system, one, target / name)
             stamps[name] = stamp
-            write_atomic(folder / "stamps.json", json.dumps(stamps).encode(), durable=False)
+            write_cached_json(folder / "stamps.json", stamps)
     for name in stamps.keys() - set(wanted.values()):  # no longer there
         with contextlib.suppress(OSError):
             (target / name).unlink(missing_ok=True)
@@ -94,7 +93,4 @@ def _copy(system: Any, path: str, target: Path) -> None:
 
 
 def _stamps(folder: Path) -> dict[str, str]:
-    try:
-        return {str(name): str(stamp) for name, stamp in json.loads((folder / "stamps.json").read_text()).items()}
-    except (OSError, ValueError, AttributeError, RecursionError):
-        return {}
+    return {str(name): str(stamp) for name, stamp in (read_cached_json(folder / "stamps.json") or {}).items()}
