@@ -285,6 +285,7 @@ class _FeatureWriter:
         maps = self.source.maps(lightness)
         names = chosen_layers(list(maps), self.source.layers)
         with writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
             for name in names:
                 rows = self.cut.shrinking.apply(maps[name]).cpu().numpy()  # (N, dims)
                 self._check(name, rows, ids)
