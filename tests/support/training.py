@@ -18,28 +18,25 @@ from colorbench.data import open_dataset
 from colorbench.models import ModelCard
 from colorbench.training import CropStage, Trainer, TrainerOptions, TrainingPreset, build_cache, checkpoint
 from zoo.cic import CIC
+from zoo.cic.presets import PRESETS
 from zoo.cic.training_task import ClassificationTraining
 
-TINY = TrainingPreset(
-    description="for tests",
-    width=0.125,
-    cache_size=40,
-    views=(
-        CropStage(begin=0.0, size=16, low=24, high=40, batch_size=8),
-        CropStage(begin=0.5, size=24, low=30, high=40, batch_size=4),
-    ),
-    steps=12,
-    learning_rate=1e-3,
-    warmup=2,
-    decay=0.4,
-    optimizer="adamw",
-    weight_decay=1e-2,
-    decayed="filters",
-    reduction="mean",
-    clip=1.0,
-    average=0.99,
-    head="prior",
-    working_size=24,
+TINY = PRESETS["small"].model_copy(
+    update={
+        "description": "for tests",
+        "width": 0.125,
+        "cache_size": 40,
+        "views": (
+            CropStage(begin=0.0, size=16, low=24, high=40, batch_size=8),
+            CropStage(begin=0.5, size=24, low=30, high=40, batch_size=4),
+        ),
+        "steps": 12,
+        "learning_rate": 1e-3,
+        "warmup": 2,
+        "average": 0.99,
+        "prior_floor": 0.0,
+        "working_size": 24,
+    }
 )
 
 
