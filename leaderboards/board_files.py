@@ -71,7 +71,7 @@ def build_files(
     thumbnails = galleries(board, entries, size=gallery_size, embed_all=not public)
     if anonymizer:
         thumbnails = [anonymizer.gallery(one) for one in thumbnails]
-    drawn = group_plots(board, entries)
+    drawn = group_plots(board, entries, one_legend=True)
     overview = tradeoffs(board)
     text = board_json(board)
     contents = {
@@ -85,7 +85,7 @@ def build_files(
         # Not durable: lost files can be built again from the records.
         write_atomic(path, content.encode(), durable=False)
     if figures is not None:
-        write_plots(board, drawn, overview, figures)
+        write_plots(board, group_plots(board, entries), overview, figures)
     size, records = output.stat().st_size, len(collection.entries)
     message = (
         f"models: {len(board.competitors)}, baselines and oracles: {len(board.references)}, records: {records}",

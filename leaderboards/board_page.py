@@ -74,8 +74,8 @@ def page(
         not_verified=NOT_VERIFIED,
         style=Markup(style),
         script=Markup(script),
-        style_hash=_csp_hash(style),
-        script_hash=_csp_hash(script),
+        style_hash=script_hash(style),
+        script_hash=script_hash(script),
         data=Markup(_safe_json(data)),
         baselines=baselines,
         colors={row.id: board_plots.color_of(board, row) for row in board.rows},
@@ -252,5 +252,6 @@ def _asset(name: str) -> str:
     return resources.files("leaderboards").joinpath("templates", name).read_text(encoding="utf-8")
 
 
-def _csp_hash(text: str) -> str:
+def script_hash(text: str) -> str:
+    """Return the hash of an embedded style or script, as a content security policy names it."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

@@ -12,7 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from colorbench.models import BASELINES
-from colorbench.reporting import FURTHER, SERIES, Axis, Level, Line, Mark, Plot, forest_plot, plot, write_figures
+from colorbench.reporting import (
+    FURTHER,
+    SERIES,
+    Axis,
+    Level,
+    Line,
+    Mark,
+    Plot,
+    equal_legends,
+    forest_plot,
+    plot,
+    write_figures,
+)
 from colorbench.results import CurvePart
 from leaderboards.board_schema import Board, Cell, Column, Group, Row
 from leaderboards.collected_records import Entry
@@ -67,15 +79,18 @@ def write_plots(board: Board, drawn: Mapping[int, Sequence[Plot]], overview: Seq
     write_figures(names, folder)
 
 
-def group_plots(board: Board, entries: Mapping[str, Mapping[int, Entry]]) -> dict[int, list[Plot]]:
+def group_plots(
+    board: Board, entries: Mapping[str, Mapping[int, Entry]], *, one_legend: bool = False
+) -> dict[int, list[Plot]]:
     """Return the plots of every group of the board: metrics, curves, costs.
 
     Args:
         board: see ``board_building.build``.
         entries: row -> group -> its record.
+        one_legend: leave out the legend of each curve where all of a group have the same; the page shows it once.
     """
     return {
-        group.number: [*_forests(board, group), *curves(board, group, entries), *_costs(board, group)]
+        group.number: [*_forests(board, group), *curves(board, group, entries, one_legend), *_costs(board, group)]
         for group in board.groups
     }
 
@@ -136,7 +151,9 @@ def _note(row: Row, cell: Cell, column: Column, more: str = "") -> str:
     return f"{note} · {more}" if more else note
 
 
-def curves(board: Board, group: Group, entries: Mapping[str, Mapping[int, Entry]]) -> list[Plot]:
+def curves(
+    board: Board, group: Group, entries: Mapping[str, Mapping[int, Entry]], one_legend: bool = False
+) -> list[Plot]:
     """Return a plot for each curve in a board group's records, with all models."""
     found: dict[tuple[str, ...], list[tuple[Row, CurvePart]]] = {}
     for row in board.rows:
@@ -151,11 +168,13 @@ def curves(board: Board, group: Group, entries: Mapping[str, Mapping[int, Entry]
     def position(key: tuple[str, ...]) -> tuple[int, int, tuple[str, ...]]:
         return (order.get(key[0], len(order)), -len(found[key]), key)
 
-    return [_curves(board, found[key]) for key in sorted(found, key=position)]
+    ordered = [found[key] for key in sorted(found, key=position)]
+    drawn = [_lines(board, parts) for parts in ordered]
+    legend = not (one_legend and equal_legends(drawn))
+    return [_curve_plot(parts[0][1], lines, legend) for parts, lines in zip(ordered, drawn, strict=True)]
 
 
-def _curves(board: Board, parts: Sequence[tuple[Row, CurvePart]]) -> Plot:
-    first = parts[0][1]
+def _lines(board: Board, parts: Sequence[tuple[Row, CurvePart]]) -> list[Line]:
     # Bands of baselines would cover those of the models.
     lines = [
         Line(row.label, curve.x, curve.y, color_of(board, row), *(_band(curve) if row.kind == "competitor" else ()))
@@ -169,14 +188,18 @@ def _curves(board: Board, parts: Sequence[tuple[Row, CurvePart]]) -> Plot:
             if fits and line not in beside and len(beside) < 3 * len(SERIES):
                 beside[line] = None
                 lines.append(Line(line[0], curve.x, ys, "reference"))
-    thinned = [_thinned(line) for line in lines]
-    across = [x for line in thinned for x in line.x]
-    low, high = _range([(min(line.low or line.y), max(line.high or line.y)) for line in thinned])
+    return [_thinned(line) for line in lines]
+
+
+def _curve_plot(first: CurvePart, lines: Sequence[Line], legend: bool) -> Plot:
+    across = [x for line in lines for x in line.x]
+    low, high = _range([(min(line.low or line.y), max(line.high or line.y)) for line in lines])
     return plot(
         clean(first.title, 120),
         Axis(clean(first.x_label, 60), min(across), max(across)),
         Axis(clean(first.y_label, 60), low, high),
-        lines=thinned,
+        lines=lines,
+        legend=legend,
     )
 
 
@@ -242,7 +265,7 @@ def _scatter(board: Board, column: Column, costs: Mapping[str, float], title: st
     low, high = math.log10(min(mark.x for mark in marks)), math.log10(max(mark.x for mark in marks))
     room = max(0.15 * (high - low), 0.2)  # at least one of 1, 2, 5 is within
     x = Axis(x_label, 10 ** (low - room), 10 ** (high + room), log=True)
-    return plot(title, x, y, marks=marks, levels=levels)
+    return plot(title, x, y, marks=marks, levels=levels, labeled=True)
 
 
 def matrix(board: Board, group: Group) -> dict[str, Any] | None:

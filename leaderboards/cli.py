@@ -116,7 +116,7 @@ def view(
         list[Path] | None, typer.Argument(metavar="RESULTS...", help="Folders with results [default: runs].")
     ] = None,
     port: Annotated[
-        int, typer.Option("--port", min=0, max=65535, metavar="N", help="Port; 0: any that is free.")
+        int, typer.Option("--port", min=0, max=65535, metavar="N", help="Port; 0 picks a free port.")
     ] = 8765,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
     debug: Debug = False,

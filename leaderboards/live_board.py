@@ -13,21 +13,27 @@ from urllib.parse import urlsplit
 
 from colorbench.errors import UserError
 from leaderboards.board_files import build_files
+from leaderboards.board_page import script_hash
 
 PERIOD = 3000
 """Milliseconds between two checks of the page for new results."""
-SCRIPT = f"""<script>
-(() => {{
-  let shown = null;
-  setInterval(async () => {{
+SCRIPT = """(() => {
+  setInterval(async () => {
     const reply = await fetch("version").catch(() => null);
-    if (!reply || !reply.ok) return;
-    const version = await reply.text();
-    if (shown !== null && version !== shown) location.reload();
-    shown = version;
-  }}, {PERIOD});
-}})();
-</script>"""
+    if (reply && reply.ok && (await reply.text()) !== "VERSION") location.reload();
+  }, PERIOD);
+})();"""
+"""Loads the page again when it is not the newest. The version is in the page: a result may arrive before the first
+question."""
+EMPTY = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>:root {{ color-scheme: light dark; }}
+body {{ margin: 0 auto; padding: 2rem 1.25rem; max-width: 60rem; overflow-wrap: anywhere;
+  font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }}</style></head>
+<body><main><h1>{title}</h1><p>No results yet: {reason}</p><p>This page changes when a result arrives.</p></main></body>
+</html>"""
+"""The page of folders without results; ``format`` takes a title and a reason, both escaped."""
 
 
 class LiveBoard:
@@ -54,25 +60,30 @@ class LiveBoard:
         with self._lock:
             version = self.version()
             if self._built is None or self._built[0] != version:
-                self._built = (version, self._build())
+                self._built = (version, _following(self._build(), version))
             return self._built[1]
 
     def _records(self) -> Iterator[Path]:
         for folder in self.folders:
             yield from folder.rglob("record.json")
 
-    def _build(self) -> bytes:
+    def _build(self) -> str:
         with tempfile.TemporaryDirectory() as scratch:
             output = Path(scratch) / "board.html"
             try:
                 # The user's own images may be shown on their own machine.
                 build_files(self.folders, output, title=self.title)
             except UserError as error:
-                text = f"<h1>{html.escape(self.title)}</h1><p>No results yet: {html.escape(str(error))}</p>"
-                return f'<!doctype html><html lang="en"><meta charset="utf-8">{text}{SCRIPT}</html>'.encode()
-            page = output.read_text()
-        before, end, after = page.rpartition("</body>")
-        return f"{before}{SCRIPT}{end}{after}".encode()
+                return EMPTY.format(title=html.escape(self.title), reason=html.escape(str(error)))
+            return output.read_text(encoding="utf-8")
+
+
+def _following(page: str, version: str) -> bytes:
+    """Return a page with the script that loads it again, and with a policy that permits the script."""
+    script = SCRIPT.replace("VERSION", version).replace("PERIOD", str(PERIOD))
+    page = page.replace("script-src '", f"connect-src 'self'; script-src '{script_hash(script)}' '", 1)
+    before, end, after = page.rpartition("</body>")
+    return f"{before}<script>{script}</script>{end}{after}".encode()
 
 
 def server(board: LiveBoard, port: int) -> ThreadingHTTPServer:
@@ -91,6 +102,8 @@ def server(board: LiveBoard, port: int) -> ThreadingHTTPServer:
                 return self._send(403, b"this server is for its own machine", "text/plain")
             if self.path == "/version":
                 return self._send(200, board.version().encode(), "text/plain")
+            if self.path == "/favicon.ico":
+                return self._send(204, b"", "image/x-icon")
             if self.path == "/":
                 return self._send(200, board.page(), "text/html; charset=utf-8")
             return self._send(404, b"not found", "text/plain")

@@ -16,6 +16,7 @@ from .plot_drawing import Bars as Bars
 from .plot_drawing import Level as Level
 from .plot_drawing import Line as Line
 from .plot_drawing import Mark as Mark
+from .plot_drawing import equal_legends as equal_legends
 from .plot_drawing import forest_plot as forest_plot
 from .plot_drawing import plot as plot
 from .plot_files import Plot as Plot

@@ -5,6 +5,7 @@ from __future__ import annotations
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from colorbench.reporting.plot_drawing import swatch
 from colorbench.reporting.plot_files import page_style
 
 
@@ -22,4 +23,5 @@ def page_environment(package: str) -> Environment:
     )
     environment.globals["plot_style"] = Markup(page_style())
     environment.filters["svg"] = lambda plot: Markup(plot.svg())
+    environment.filters["swatch"] = lambda color: Markup(swatch(color))
     return environment

@@ -130,6 +130,7 @@ def plot(
     bars: Sequence[Bars] = (),
     height: float = HEIGHT,
     labeled: bool = False,
+    legend: bool = True,
 ) -> Plot:
     """Draw a plot of lines, points with intervals along y, levels across and histograms.
 
@@ -143,6 +144,7 @@ def plot(
         bars: drawn below the lines.
         height: in inches, without the legend.
         labeled: write the labels of marks beside them, where they cover nothing, and not in the legend.
+        legend: draw the legend below the axes; otherwise ``keys`` of the plot has the lines, for the page.
     """
     with style():
         shown = _Drawing(title, (WIDTH, height))
@@ -158,10 +160,27 @@ def plot(
             line = axes.axhline(level.value, **_pen(level.color, 1.3))
             shown.add(line, level.label, level.label)
         _limit(axes, x, y)
+        if not legend:
+            shown.plot.keys = {one_line(line.label, 40): line.color for line in lines}
+            return shown.plot
         finished = shown.finish()
         if labeled:
             write_labels(shown.plot.figure, axes, [_labeled(mark) for mark in marks], SMALL, COLORS["ink"][0])
         return finished
+
+
+def swatch(color: str) -> str:
+    """Return SVG markup of a short line in a color and its dashes, for a legend of the page."""
+    dashes = DASHES.get(color)
+    pattern = "" if dashes is None else f' stroke-dasharray="{" ".join(str(2 * length) for length in dashes[1])}"'
+    line = f'<line x2="36" y1="4" y2="4" stroke="var(--{color})" stroke-width="2.5"{pattern}/>'
+    return f'<svg class="swatch" viewBox="0 0 36 8" width="36" height="8" aria-hidden="true">{line}</svg>'
+
+
+def equal_legends(plots: Sequence[Sequence[Line]]) -> bool:
+    """Return whether several plots have the same lines, so that one legend serves all of them."""
+    legends = [{line.label: line.color for line in lines} for lines in plots]
+    return len(legends) > 1 and all(legend == legends[0] for legend in legends)
 
 
 def forest_plot(title: str, x: Axis, rows: Sequence[Mark], *, levels: Sequence[Level] = ()) -> Plot:

@@ -57,6 +57,8 @@ class Plot:
     """Id of an element -> text that a browser shows on hover."""
     banded: bool = False
     """Whether a line has a band, which the page explains."""
+    keys: dict[str, str] = field(default_factory=dict)
+    """Label -> color of each line, for a legend that the page shows; empty if the plot has its own."""
 
     def svg(self) -> str:
         """Return SVG markup for pages with ``page_style``: without style attributes, scripts and absolute size."""
@@ -133,6 +135,9 @@ def page_style() -> str:
         f":root {{ {light}; }}\n@media (prefers-color-scheme: dark) {{ :root {{ {dark}; }} }}\n"
         "svg.plot { display: block; width: 100%; max-width: 40rem; height: auto; "
         'font-family: system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }\n'
+        "ul.legend { grid-column: 1 / -1; display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; margin: 0; padding: 0; "
+        "list-style: none; font-size: .85rem; }\n"
+        "ul.legend svg { display: inline-block; vertical-align: middle; margin-right: .45rem; }\n"
     )
 
 

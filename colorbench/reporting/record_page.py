@@ -21,6 +21,8 @@ from colorbench.results.saved_image_index import read_index, saved_file
 from colorbench.storage import write_atomic
 
 NAME = "report.html"
+ROLES = {"competitor": "model"}
+"""Role of a model card -> its name on pages, where it differs."""
 FIXED_SHOWN = 12
 """Number of images of the fixed part on the page, in addition to the best and worst."""
 
@@ -131,7 +133,7 @@ def page(
         minus=[{"head": head, "differences": differences} for head, differences in difference_from(record)],
         baselines=[{"head": head, "scores": values(other)} for head, other in shown],
         remarks=remarks(record),
-        plots=record_plots(record, shown).values(),
+        plots=list(record_plots(record, shown, one_legend=True).values()),
         images=images,
         missing=missing,
         facts=_facts(record),
@@ -149,7 +151,7 @@ def _facts(record: Record) -> list[tuple[str, str]]:
     evaluated = str(data.n) if data.n_evaluated == data.n else f"{data.n_evaluated} of {data.n}"
     protocol = name_with_preset(record.protocol.name, record.protocol.version, record.protocol.parameters)
     rows = [
-        ("model", f"{model.name} · {model.card.role}"),
+        ("model", f"{model.name} · {ROLES.get(model.card.role, model.card.role)}"),
         ("package", " ".join(word for word in (model.package, model.package_version) if word)),
         ("weights (sha256)", model.weights_sha256 or ""),
         ("decoding", ", ".join(f"{key} = {value}" for key, value in model.decoding.items())),

@@ -30,6 +30,25 @@ def test_curves_have_the_intervals_of_their_records(results: Path) -> None:
         assert len(one.figure.axes[0].collections) == len(board.competitors) == 3
 
 
+def test_curves_with_the_same_lines_have_one_legend_on_the_page_and_their_own_in_a_file(results: Path) -> None:
+    board, entries = build(collect([results]))
+    names = [row.label for row in board.rows]
+    for one in curves(board, board.groups[0], entries, one_legend=True):
+        assert list(one.keys) == names and not one.figure.legends
+    for one in curves(board, board.groups[0], entries):
+        assert one.keys == {} and one.figure.legends
+
+
+def test_curves_with_other_lines_keep_their_legends(results: Path) -> None:
+    path = folders(results)["zoo/gray"] / "record.json"
+    record = json.loads(path.read_text())
+    record["curves"] = record["curves"][:1]
+    path.write_text(json.dumps(record))
+    board, entries = build(collect([results]))
+    drawn = curves(board, board.groups[0], entries, one_legend=True)
+    assert len(drawn) == 3 and all(one.keys == {} and one.figure.legends for one in drawn)
+
+
 @pytest.mark.parametrize("low", [[], [0.0] * 150, [101.0] * 151, [1e300] * 151])
 def test_a_band_that_is_missing_or_impossible_is_not_drawn(results: Path, low: list[float]) -> None:
     """Records of older versions have none, and a record may claim any."""

@@ -13,6 +13,7 @@ import pytest
 
 from colorbench.errors import UserError
 from leaderboards.live_board import LiveBoard, server
+from tests.support.browser import OpenedPage, page_faults
 
 SHIPPED = Path(__file__).parents[2] / "leaderboards/reference/records/zoo"
 
@@ -75,6 +76,10 @@ def test_an_open_page_loads_again_when_a_record_arrives(served: tuple[Path, int]
     page.wait_for_timeout(4000)  # it has seen the version without results
     arrive(results, "gray")
     page.wait_for_selector("text=zoo/gray", timeout=60_000)
+    # The board itself follows, too: its policy on scripts permits the one that asks.
+    page.wait_for_timeout(4000)
+    arrive(results, "cic.small")
+    page.wait_for_selector("text=zoo/cic.small", timeout=60_000)
 
 
 def test_what_is_no_folder_is_one_line(colorbench: Any, tmp_path: Path) -> None:
@@ -83,3 +88,18 @@ def test_what_is_no_folder_is_one_line(colorbench: Any, tmp_path: Path) -> None:
     assert done.stderr.splitlines() == [
         "error: there is no such folder (nothing). Give the --output of `colorbench run`"
     ]
+
+
+def test_its_pages_are_accessible_with_and_without_results(served: tuple[Path, int], browser: Any) -> None:
+    pytest.importorskip("axe_playwright_python.sync_playwright")
+    results, port = served
+    opened = OpenedPage(browser, f"http://127.0.0.1:{port}/", offline=False)
+    opened.page.get_by_text("No results yet").wait_for()
+    assert page_faults(opened.page) == []
+    arrive(results, "gray")
+    arrive(results, "cic.small")
+    opened.page.get_by_text("zoo/cic.small").first.wait_for()
+    opened.page.evaluate("document.querySelectorAll('details.card').forEach((card) => { card.open = true; })")
+    assert page_faults(opened.page) == []
+    assert opened.troubles == []
+    opened.context.close()

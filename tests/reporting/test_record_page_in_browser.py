@@ -35,6 +35,9 @@ def test_a_report_is_accessible_and_complete_when_it_opens(report: Path, browser
     assert opened.page.evaluate("document.images.length") > 12
     assert opened.page.evaluate(undrawn) == 0
     assert opened.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
-    assert opened.page.get_by_text("Bands: 95 % confidence intervals").count() == 3  # one per curve
+    assert opened.page.get_by_text("Bands: 95 % confidence intervals").count() == 1
+    # The three curves have one legend.
+    assert opened.page.locator(".legend").count() == 1
+    assert opened.page.locator(".legend li").all_inner_texts() == ["zoo/half-chroma", "gray", "constant", "truth"]
     assert opened.troubles == [] and opened.foreign() == []
     opened.context.close()

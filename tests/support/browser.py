@@ -6,6 +6,25 @@ from typing import Any
 
 PATIENCE = 60_000
 """Longest time that an action may take on a busy machine, in milliseconds."""
+WIDTHS = (390, 768, 1280)
+"""Of a phone, a tablet and a computer, in CSS pixels."""
+SCHEMES = ("light", "dark")
+
+
+def page_faults(page: Any) -> list[str]:
+    """Return what axe finds and whether the page scrolls sideways, at all widths and in both color schemes."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    faults = []
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 900})
+        for scheme in SCHEMES:
+            page.emulate_media(color_scheme=scheme)
+            found = Axe().run(page).response["violations"]
+            faults += [f"{width} {scheme}: {one['id']}: {one['nodes'][0]['html'][:200]}" for one in found]
+        wider = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        faults += [f"{width}: {wider} px too wide"] * (wider > 0)
+    return faults
 
 
 class OpenedPage:

@@ -73,7 +73,7 @@ export class PairPlugin {
   }
 
   build(display, stimuli) {
-    display.innerHTML = `<div class="pair">
+    display.innerHTML = `<h1 class="unseen">Compare the colors of two images</h1><div class="pair">
       <div class="box"><span class="fix" aria-hidden="true">+</span><canvas></canvas><canvas></canvas>
       <p class="ask" role="status" aria-live="polite" hidden></p></div>
       <div class="two off" role="group" aria-label="Which one had fake colors?">
