@@ -1,7 +1,8 @@
 """The figures of pages in the documentation: ``python docs/page_images.py``; it needs playwright and chromium.
 
 All are of real runs: the report of the first command in README.md, the leaderboard of the reference records, those of
-the tutorial on the packaged images, and a study whose responses are simulated. Run it from the root of the repository.
+the tutorial on the packaged images, and a study whose responses are simulated. Run it from the root of the repository;
+``python docs/page_images.py hints`` makes one group. ``docs/guide_images.py`` has those of the guides.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def shoot(page: Any, name: str, *, until: Any = None, top: float = 0) -> None:
 
 
 def report(browser: Any, folder: Path) -> None:
-    """Write ``report`` and ``board``."""
+    """Write ``report``, ``board``, and two parts of the board: its curves and its pairwise comparisons."""
     colorbench("run", "--model", "zoo/cic", "--protocol", "auc", "--output", str(folder / "runs"))
     (path,) = folder.glob("runs/zoo/cic.small/auc/*/report.html")
     page = browser.new_page(viewport={"width": 1000, "height": 1080})
@@ -54,6 +55,10 @@ def report(browser: Any, folder: Path) -> None:
     page = browser.new_page(viewport={"width": 1000, "height": 1240})
     page.goto((folder / "board.html").as_uri())
     shoot(page, "board")
+    section = page.locator("section[aria-labelledby=plots-0-h]")
+    section.locator("summary").click()
+    save("comparison-pairs", section.locator("details").screenshot())
+    save("leaderboards-charts", section.locator(".charts").screenshot())
 
 
 def curves(browser: Any, folder: Path) -> None:
@@ -93,6 +98,7 @@ def study(browser: Any, folder: Path) -> None:
     page = browser.new_page(viewport={"width": 1000, "height": 1080})
     page.goto((folder / "STUDY" / "analysis" / "analysis.html").as_uri())
     shoot(page, "study-analysis", until=page.get_by_role("heading", name="Other intervals"))
+    save("study-charts", page.locator(".charts").screenshot())
 
 
 def participants(browser: Any, folder: Path) -> None:
@@ -123,6 +129,11 @@ def participants(browser: Any, folder: Path) -> None:
         visitor.press("Start")
         for index in range(TRIALS):
             visitor.page.get_by_text(f"Pair {index + 1} of {TRIALS}").wait_for()
+            visitor.page.get_by_role("button", name="The first").wait_for()
+            if index == 1:
+                visitor.page.set_viewport_size({"width": 800, "height": 560})
+                save("study-trial", visitor.page.screenshot())
+                visitor.page.set_viewport_size({"width": 390, "height": 800})
             visitor.choose("mouse")
         visitor.end()
         shots.append(visitor.page.screenshot())
@@ -135,7 +146,10 @@ def participants(browser: Any, folder: Path) -> None:
 
 def main(names: list[str]) -> None:
     """Write the named groups of figures; all if none is named."""
+    from guide_images import GROUPS
+
     groups = {"report": report, "curves": curves, "tutorial": tutorial, "study": study, "participants": participants}
+    groups |= GROUPS
     with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         for group in names or groups:

@@ -20,5 +20,7 @@ class Tabular:
         return repr(self)
 
     def _repr_html_(self) -> str:
-        table = self.to_dataframe().to_html(index=False, na_rep="–", float_format="{:.4g}".format)
+        values = self.to_dataframe().astype(object)
+        # ``na_rep`` of pandas does not apply to None.
+        table = values.where(values.notna(), "–").to_html(index=False, float_format="{:.4g}".format)
         return f"<p>{html.escape(repr(self))}</p>{table}"

@@ -25,6 +25,10 @@ class Records(Tabular, list[Record]):
         return pd.DataFrame([row for record in self for row in record.table_rows()], columns=list(Record.COLUMNS))
 
     def __repr__(self) -> str:
-        models = len({record.model.name for record in self})
-        protocols = len({record.protocol.identity_sha256 for record in self})
-        return f"<{len(self)} records of {models} models under {protocols} protocols>"
+        models = _counted(len({record.model.name for record in self}), "model")
+        protocols = _counted(len({record.protocol.identity_sha256 for record in self}), "protocol")
+        return f"<{_counted(len(self), 'record')} of {models} under {protocols}>"
+
+
+def _counted(count: int, word: str) -> str:
+    return f"{count} {word}{'' if count == 1 else 's'}"
