@@ -39,7 +39,7 @@ th, td { padding: 3px 10px; border: 1px solid #ddd; }"""
 
 
 def save(name: str, shot: bytes) -> None:
-    """Write a picture as a small file beside this one."""
+    """Write an image as a small file beside this one."""
     Image.open(io.BytesIO(shot)).convert("RGB").save(DOCS / f"{name}.webp", quality=82, method=6)
 
 
@@ -154,7 +154,7 @@ def hints(browser: Any, folder: Path) -> None:
     write_images(folder / "crops", 40)
     data = ["--data", str(folder / "crops")]
     path = _report("--model", "zoo/nearest-hint", "--protocol", "hints", *data, "--output", str(folder / "hints"))
-    page = browser.new_page(viewport={"width": 1000, "height": 900})
+    page = browser.new_page(viewport={"width": 700, "height": 900})
     page.goto(path.as_uri())
     save("hints-curves", page.locator(".charts").screenshot())
 

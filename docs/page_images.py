@@ -29,9 +29,10 @@ def colorbench(*arguments: str) -> None:
     subprocess.run(["colorbench", *arguments], check=True)
 
 
-def save(name: str, shot: bytes) -> None:
-    """Write a screenshot as a small file beside this one."""
-    Image.open(io.BytesIO(shot)).convert("RGB").save(DOCS / f"{name}.webp", quality=82, method=6)
+def save(name: str, shot: bytes, *, top: int = 0) -> None:
+    """Write a screenshot as a small file beside this one, from the row ``top`` on."""
+    image = Image.open(io.BytesIO(shot)).convert("RGB")
+    image.crop((0, top, image.width, image.height)).save(DOCS / f"{name}.webp", quality=82, method=6)
 
 
 def shoot(page: Any, name: str, *, until: Any = None, top: float = 0) -> None:
@@ -58,7 +59,10 @@ def report(browser: Any, folder: Path) -> None:
     section = page.locator("section[aria-labelledby=plots-0-h]")
     section.locator("summary").click()
     save("comparison-pairs", section.locator("details").screenshot())
-    save("leaderboards-charts", section.locator(".charts").screenshot())
+    charts = section.locator(".charts")
+    first = section.locator(".chart").nth(4)  # the last two curves, their legend, and what follows
+    top = round(first.bounding_box()["y"] - charts.bounding_box()["y"])
+    save("leaderboards-charts", charts.screenshot(), top=top)
 
 
 def curves(browser: Any, folder: Path) -> None:
