@@ -175,10 +175,11 @@ def distribution(browser: Any, folder: Path) -> None:
 
 def semantic(browser: Any, folder: Path) -> None:
     """Write ``semantic-report``: the first table of a report on the packaged images."""
-    path = _report("--model", "zoo/lite", "--protocol", "semantic", "--output", str(folder / "semantic"))
+    path = _report("--model", "zoo/cic", "--protocol", "semantic", "--output", str(folder / "semantic"))
     page = browser.new_page(viewport={"width": 1000, "height": 900})
     page.goto(path.as_uri())
-    save("semantic-report", page.screenshot(clip={"x": 0, "y": 0, "width": 1000, "height": 620}))
+    end = page.get_by_role("heading", name="Samples").bounding_box()["y"]
+    save("semantic-report", page.screenshot(full_page=True, clip={"x": 0, "y": 0, "width": 1000, "height": end}))
 
 
 def colorize(browser: Any, folder: Path) -> None:
