@@ -80,6 +80,22 @@ def extra_hint(extra: str) -> str:
     return f"install the extra `{extra}`: in a clone, uv run --extra {extra}, or pip install '.[{extra}]'"
 
 
+def path_hint(path: Path, otherwise: str = "check the path") -> str:
+    """Return the hint for a missing path: the most similar name in its folder, or ``otherwise``."""
+    import difflib
+    import itertools
+    import os
+
+    try:
+        with os.scandir(path.parent) as entries:
+            names = sorted(entry.name for entry in itertools.islice(entries, 10_000))
+    except OSError:
+        return otherwise
+    near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.75)
+    near = near or [name for name in names if path.name and name.startswith(f"{path.name}.")]  # cic -> cic.small
+    return f"did you mean {path.with_name(near[0])}?" if near else otherwise
+
+
 MACHINE_TROUBLE = {
     errno.EMFILE: "raise the limit of open files (ulimit -n), or use fewer --workers",
     errno.ENFILE: "close other programs, or use fewer --workers",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from colorbench.storage import write_atomic
+from colorbench.storage import check_writable, write_atomic
 from colorbench.verification import read_verification, verify
 from leaderboards.anonymity import anonymous
 from leaderboards.board_building import build
@@ -62,6 +62,9 @@ def build_files(
     Raises:
         UserError: if there is no usable record, or a file cannot be written.
     """
+    check_writable(output.parent)
+    if figures is not None:
+        check_writable(figures, "--figures")
     known = [read_verification(path) for path in verifications]
     collection = collect(positions, verifications=known, verify=verify if verify_all else None)
     anonymizer = None

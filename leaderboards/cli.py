@@ -126,13 +126,14 @@ def view(
     The page is served on this machine alone, shows the thumbnails of your own images, and is built again as results
     arrive. Stop it with Ctrl-C.
     """
-    from colorbench.errors import UserError
+    from colorbench.errors import UserError, path_hint
     from leaderboards.live_board import LiveBoard, server
 
     folders = results or [Path("runs")]
     for folder in folders:
         if not folder.is_dir():
-            raise UserError("there is no such folder", where=str(folder), hint="give the --output of `colorbench run`")
+            hint = path_hint(folder, "give the --output of `colorbench run`")
+            raise UserError("no such folder", where=str(folder), hint=hint)
     with server(LiveBoard(folders), port) as served:
         address = f"http://127.0.0.1:{served.server_address[1]}/"
         typer.echo(f"{address}  (Ctrl-C stops it)")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import html
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from colorbench.errors import UserError
+from colorbench.processes import temporary_folder
 from leaderboards.board_files import build_files
 from leaderboards.board_page import script_hash
 
@@ -68,7 +68,7 @@ class LiveBoard:
             yield from folder.rglob("record.json")
 
     def _build(self) -> str:
-        with tempfile.TemporaryDirectory() as scratch:
+        with temporary_folder("colorbench-board-") as scratch:
             output = Path(scratch) / "board.html"
             try:
                 # The user's own images may be shown on their own machine.

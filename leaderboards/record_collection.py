@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from colorbench.errors import UserError
+from colorbench.errors import UserError, path_hint
 from colorbench.evaluation import RunDirectory, folder_of
 from colorbench.results import LoadedRun, Record, read_checked_record, read_table
 from colorbench.verification import Verification
@@ -90,7 +90,9 @@ def _folders(positions: Iterable[Path]) -> Iterator[tuple[Path, Path]]:
                 folders.sort()
         else:
             raise UserError(
-                "no such folder or record", where=str(named), hint="give folders that `colorbench run` wrote"
+                "no such folder or record",
+                where=str(named),
+                hint=path_hint(Path(named), "give folders that `colorbench run` wrote"),
             )
 
 

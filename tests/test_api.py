@@ -14,6 +14,8 @@ import torch
 from PIL import Image
 
 import colorbench
+from colorbench import errors
+from colorbench._api.errors_and_logging import rename_flags
 from colorbench.data import Dataset
 from colorbench.models import ModelCard
 from protocols.auc import AucProtocol
@@ -162,6 +164,31 @@ def test_an_error_names_what_python_calls_it(named: str, images: Dataset, tmp_pa
     if named not in ("there", "packaged", "data", "no such"):
         assert named in line
     assert not output.exists() or not list(output.rglob("*.json"))
+
+
+class Diverged(Warm):
+    """A network whose training has diverged."""
+
+    def colorize(self, lightness: torch.Tensor) -> torch.Tensor:
+        return super().colorize(lightness) * 1e6
+
+
+def test_a_model_that_fails_is_one_error_with_the_other_records(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(colorbench.ColorbenchError, match="farther than 10000 from gray") as error:
+        colorbench.run([Diverged(), Warm()], "auc", folder, baselines=False, save="none", output=tmp_path / "runs")
+    assert "--" not in str(error.value)
+    assert [record.model.name for record in error.value.records] == ["tests.test_api:Warm"]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("kind", [one for one in vars(errors).values() if isinstance(one, type)])
+def test_flags_in_an_error_of_any_kind_become_arguments(kind: type) -> None:
+    if not issubclass(kind, errors.UserError):
+        return
+    wrapped = errors.UserError("use --batch-size", where="here", hint="give --model")
+    made = ("a model", wrapped) if kind is errors.ModelFailed else (wrapped.what,)
+    error = kind(*made, **({} if len(made) == 2 else {"where": "here", "hint": wrapped.hint}))
+    rename_flags(error)
+    assert str(error) == "use batch_size (here). give models"
 
 
 def test_predictions_need_no_protocol(images: Dataset, folder: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -127,6 +127,9 @@ INTERNALS = {
     "protocols/test_diversity.py": {"evaluation.predict", "evaluation..image_pass"},
     "protocols/test_hints.py": {"evaluation.predict", "models.sampled_and_guided_predictions", "models.revealed_colors"}
     | {"reporting.record_plots", "results.rows_parquet", "verification.recomputed_metrics"},
+    # Files of a cache, and a child process that runs several protocols.
+    "storage/test_cached_json.py": {"data.dataset_hashes"},
+    "evaluation/test_launches_of_protocols.py": {"_api.score"},
     # Random input to the readers of every package.
     "fuzzing/test_readers.py": {
         "data.image_decoding",

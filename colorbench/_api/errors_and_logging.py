@@ -60,4 +60,5 @@ def rename_flags(error: UserError) -> None:
         return re.sub(r"(?<![\w-])--([a-z][a-z-]*)", lambda found: found[1].replace("-", "_"), text)
 
     hint = None if error.hint is None else renamed(error.hint)
-    error.__init__(renamed(error.what), where=error.where, hint=hint)  # type: ignore[misc]
+    # Not error.__init__: a subclass may be made of other things, such as ``ModelFailed``.
+    UserError.__init__(error, renamed(error.what), where=error.where, hint=hint)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
@@ -15,6 +14,7 @@ from colorbench.evaluation import ProgressListener, RunConfig
 from colorbench.evaluation import run as run_config
 from colorbench.evaluation.requested_models_and_protocols import as_protocol
 from colorbench.processes import current_launch
+from colorbench.processes import temporary_folder
 from colorbench.results import Record
 from colorbench.results.record_list import Records
 
@@ -115,7 +115,7 @@ def scored(
     """
     if output is None and current_launch().processes > 1:
         raise UserError("several processes need a folder that they share", hint="give --output")
-    with tempfile.TemporaryDirectory(prefix="colorbench-score-") as scratch:
+    with temporary_folder("colorbench-score-") as scratch:
         config = RunConfig(
             models=(f"images:{predictions}",),
             protocols=tuple(protocols),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -79,6 +80,14 @@ DISK_TROUBLE = {
     errno.EACCES: "check the permissions, or use another --output",
     errno.EPERM: "check the permissions, or use another --output",
 }
+CONVERSIONS = {
+    r"Input should be a valid integer.*": "it takes a whole number",
+    r"Input should be a valid number.*": "it takes a number",
+    r"Input should be greater than or equal to (\S+)": r"it must be at least \1",
+    r"Input should be less than or equal to (\S+)": r"it must be at most \1",
+    r"Input should be": "it must be",
+}
+"""Sentences of pydantic, by which typer converts values -> plain words."""
 AGAIN = "then run the same command; finished work is kept"
 
 
@@ -211,6 +220,8 @@ def _usage_sentence(ctx: Any, error: Any) -> str:
         near = difflib.get_close_matches(given, names, n=1)
         return f"no option {given}. {f'Did you mean {near[0]}?' if near else f'`{path} --help` lists the options'}"
     message = str(error.format_message()).rstrip(".")
+    for told, plain in CONVERSIONS.items():
+        message = re.sub(told, plain, message)
     message = f"{message[:1].lower()}{message[1:]}"
     return message if "?" in message else f"{message}. `{path} --help` lists the options"
 

@@ -87,6 +87,10 @@ def _exit(signum: int, frame: FrameType | None) -> None:
     line = f"{chr(10) + chr(27) + '[?25h' if terminal else ''}{word}: {_message}\n"  # a progress bar hides the cursor
     with contextlib.suppress(OSError):
         os.write(2, line.encode())
+    # Looked up, not imported: most commands have neither temporary folders nor child processes.
+    if (resources := sys.modules.get("colorbench.processes.temporary_resources")) is not None:
+        with contextlib.suppress(Exception):  # such as a module whose import was interrupted
+            resources.remove_resources()
     os._exit(code)
 
 

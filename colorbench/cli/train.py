@@ -131,5 +131,6 @@ def train(
         workers,
         figures,
     )
+    check_writable(output)
     with TrainingProgressBar(Console(file=sys.stderr), quiet=current_launch().rank != 0) as progress:
         train_model(config, progress)

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 def verify(
     ctx: typer.Context,
     record: Annotated[
-        Path, typer.Argument(metavar="RECORD", help="Result folder, or a folder above exactly one result.")
+        str,
+        typer.Argument(metavar="RECORD", help="Name of a model with results, a result folder, or a folder above it."),
     ],
     rerun: Annotated[int, typer.Option("--rerun", min=0, metavar="K", help="Evaluate K random images again.")] = 0,
     data: Annotated[
@@ -40,6 +41,9 @@ def verify(
         str | None,
         typer.Option("--protocol", "-p", metavar="NAME", help="Protocol, if a folder has results of several."),
     ] = None,
+    results: Annotated[
+        Path, typer.Option("--results", metavar="DIR", help="Folder in which results of named models are looked for.")
+    ] = Path("runs"),
     seed: Annotated[
         int | None,
         typer.Option("--seed", metavar="N", help="Seed for choosing the --rerun images [default: random, printed]."),
@@ -67,15 +71,17 @@ def verify(
     from secrets import randbelow
 
     from colorbench.cli.console import console
-    from colorbench.storage import write_atomic
+    from colorbench.storage import check_writable, write_atomic
     from colorbench.verification import verify as check
-    from colorbench.verification.record_selection import choose_record, dataset_name, images_of
+    from colorbench.verification.record_selection import choose_record, dataset_name, find_results, images_of
     from colorbench.verification.rerun_comparison import rerunner
     from colorbench.verification.rerun_measurement import Wanted
 
-    folder = choose_record(record, protocol, dataset_name(data))
+    folder = choose_record(find_results(record, results), protocol, dataset_name(data))
     if output is not None and output.resolve().parent == folder.resolve():
         raise UserError("nothing is written into a record's folder", where=str(output), hint="give another --output")
+    if output is not None:
+        check_writable(output.parent)
     images = images_of(folder, data, list_file, labels, needed=rerun > 0)
     again = None
     if rerun and images is not None:
@@ -114,4 +120,5 @@ def _show(terminal: Console, found: Verification, folder: Path) -> None:
         skipped = sum(check.outcome == "unchecked" for check in found.checks)
         rest = f" ({skipped} skipped)" if skipped else ""
         line(terminal, f"all checks passed{rest}: {folder}", style="bold")
-    line(terminal, found.promise)
+    if found.rerun is None:
+        line(terminal, found.promise)

@@ -24,7 +24,7 @@ from colorbench.data.image_decoding import Header, decode_file, read_header
 from colorbench.data.image_formats import readable
 from colorbench.data.input_manifest import find_manifest, read_manifest
 from colorbench.data.name_matching import match_names, nearest_name
-from colorbench.errors import RunError, UserError
+from colorbench.errors import RunError, UserError, path_hint
 from colorbench.models.colorizer_interfaces import ColorizerInput, ColorPrediction
 from colorbench.models.model_card import ModelCard
 from colorbench.storage import file_sha256
@@ -71,7 +71,7 @@ class ImageFolderModel:
             UserError: for a folder that is missing or without images, and a manifest that is missing or damaged.
         """
         if not folder.is_dir():
-            raise UserError("no such folder of images", where=str(folder), hint="write images:FOLDER")
+            raise UserError("no such folder of images", where=str(folder), hint=path_hint(folder))
         check_name(str(folder), "a folder")
         self.manifest_file = find_manifest(folder, manifest)
         """File of the manifest of the inputs; None without one."""

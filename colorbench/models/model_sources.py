@@ -19,6 +19,9 @@ from colorbench.models.model_names import IMAGES, ONNX, short_name
 from colorbench.registry import OWN, find, nearest, registered, split_tag
 from colorbench.storage import file_sha256
 
+_FILE_MODULE = "colorbench_file_"
+"""Start of the names of modules that are loaded from a file by its path."""
+
 
 @dataclass(frozen=True)
 class ModelSource:
@@ -80,8 +83,15 @@ def _from_file(name: str) -> ModelSource:
     return ModelSource(f"{short_name(path)}:{attribute}", asked, getattr(module, attribute), None, version)
 
 
+def class_label(kind: type) -> str:
+    """Return a class as ``module:Class``, or ``file.py:Class`` where it was loaded from a file by its path."""
+    file = getattr(sys.modules.get(kind.__module__), "__file__", None)
+    module = Path(file).name if file and kind.__module__.startswith(_FILE_MODULE) else kind.__module__
+    return f"{module}:{kind.__qualname__}"
+
+
 def _import_file(path: Path) -> ModuleType:
-    name = f"colorbench_file_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
+    name = f"{_FILE_MODULE}{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None

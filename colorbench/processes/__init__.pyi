@@ -4,6 +4,8 @@ from .launch import export_launch as export_launch
 from .launch_store import LaunchStore as LaunchStore
 from .launch_store import StoreLost as StoreLost
 from .launch_store import join_launch as join_launch
+from .temporary_resources import ended_with_this_process as ended_with_this_process
+from .temporary_resources import temporary_folder as temporary_folder
 from .work_claims import Claim as Claim
 from .work_claims import Unit as Unit
 from .work_claims import WorkClaims as WorkClaims

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow
 
-from colorbench.errors import UserError
+from colorbench.errors import UserError, path_hint
 from colorbench.results.metric_spec import COUNT, FIXED_COLUMNS
 from colorbench.results.record import Metric, Record, read_checked_record
 from colorbench.results.rows_parquet import rows_table
@@ -108,7 +108,9 @@ def find_record(path: Path, protocol: str | None = None) -> Path:
     if (path / "record.json").is_file():
         return path
     if not path.is_dir():
-        raise UserError("no such folder", where=str(path), hint="give a folder that `colorbench run` wrote")
+        raise UserError(
+            "no such folder", where=str(path), hint=path_hint(path, "give a folder that `colorbench run` wrote")
+        )
     # Folders of protocols have their name: <model>/<protocol>/<dataset>-<key>/record.json.
     found = sorted(file.parent for file in path.rglob("record.json") if file.is_file())
     fitting = [folder for folder in found if protocol is None or folder.parent.name == protocol]

@@ -20,7 +20,6 @@ The checks, in order; a check is skipped if one that it needs did not pass:
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Collection
 from pathlib import Path
 
@@ -29,6 +28,7 @@ from colorbench.errors import UserError
 from colorbench.evaluation.devices_and_memory import device_of
 from colorbench.models import ImageFolderModel, LoadedModel
 from colorbench.models.fingerprint import model_fingerprint
+from colorbench.processes import temporary_folder
 from colorbench.testing.check_report import (
     CheckFailed,
     CheckReport,
@@ -75,7 +75,7 @@ def check_colorizer(
         raise UserError("stored predictions contain no model to check", where=str(model), hint=hint)
     if data is not None and len(data) < IMAGES:
         raise UserError(f"a check needs {IMAGES} images, but there are {len(data)}", hint="remove `data`")
-    with tempfile.TemporaryDirectory(prefix="colorbench-check-") as name:
+    with temporary_folder("colorbench-check-") as name:
         folder = Path(name)
         subject = ModelSubject(model, folder, device_of(device), data or fake_dataset(folder / "images", IMAGES))
         checks = [

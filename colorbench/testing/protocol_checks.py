@@ -20,7 +20,6 @@ In addition, for an image protocol:
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,8 @@ from colorbench.evaluation import (
     get_protocol,
 )
 from colorbench.evaluation.requested_models_and_protocols import as_protocol
+from colorbench.models.model_sources import class_label
+from colorbench.processes import temporary_folder
 from colorbench.testing.check_report import CheckReport, ConformanceCheck, report_of, run_checks
 from colorbench.testing.fakes import fake_dataset
 from colorbench.testing.protocol_declaration_checks import DECLARATION_CHECKS, RECORD_CHECKS
@@ -66,7 +67,7 @@ def check_protocol(
         >>> print(check_protocol("auc@cic2017", skip=["record"]).failures[0])  # doctest: +ELLIPSIS
         loads: failed, protocol auc has no preset 'cic2017'. Hint: did you mean `auc@cic2016`?
     """
-    with tempfile.TemporaryDirectory(prefix="colorbench-check-") as name:
+    with temporary_folder("colorbench-check-") as name:
         folder = Path(name)
         given = {"test": data} if isinstance(data, Dataset) else data
         sets = _own_data(folder) if given is None else {"train": given["test"], **given}
@@ -86,7 +87,7 @@ def _name_of(protocol: object) -> str:
     if isinstance(protocol, str):
         return protocol
     kind = protocol if isinstance(protocol, type) else type(protocol)
-    return f"{kind.__module__}:{kind.__qualname__}"
+    return class_label(kind)
 
 
 def _loads(subject: ProtocolSubject) -> str:

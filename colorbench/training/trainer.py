@@ -27,7 +27,7 @@ from colorbench.errors import RunError, UserError
 from colorbench.training.accelerator import Dtype, Tracking, make_accelerator
 from colorbench.training.checkpoint import load_checkpoint, save_checkpoint
 from colorbench.training.copied_weights import copy_weights
-from colorbench.training.image_cache import ImageCache, crop_batch, cut_rgb
+from colorbench.training.image_cache import MINIMUM_HELD, ImageCache, crop_batch, cut_rgb
 from colorbench.training.journal import Journal
 from colorbench.training.learning_rate_schedule import learning_rate
 from colorbench.training.optimizer import make_optimizer, moving_average
@@ -43,6 +43,12 @@ STATISTICS_STEPS = 16
 """Number of last steps whose batches are used for BatchNorm's statistics of the averaged weights."""
 CHECK_EVERY = 20
 """Steps between checks for NaN and infinity, on devices where a check must wait for the computation."""
+
+
+def too_few_images(chosen: int, validation: int) -> UserError:
+    """Return the error for too few images to train on; the images of the validation split are not among them."""
+    what = f"{chosen} training images are too few, without the {validation} of the validation split"
+    return UserError(what, hint=f"give at least {MINIMUM_IMAGES + max(validation, MINIMUM_HELD)} images")
 
 
 class TrainingListener(Protocol):
@@ -105,8 +111,7 @@ class Trainer:
         self.preset, self.cache, self.options = preset, cache, options
         self.chosen, self.validation_indices = cache.split()
         if len(self.chosen) < MINIMUM_IMAGES:
-            what = f"{len(self.chosen)} training images are too few"
-            raise UserError(what, hint=f"give at least {MINIMUM_IMAGES}")
+            raise too_few_images(len(self.chosen), len(self.validation_indices))
         self.bag = cache.drawn(options.repeats)
         torch.manual_seed(options.seed)
         self.accelerator = make_accelerator(options.device, options.dtype, options.track, options.folder)

@@ -18,9 +18,9 @@ from colorbench.models import Colorizer, ModelCard
 from colorbench.models.networks import networks_of
 from colorbench.reporting.plot_files import write_figures
 from colorbench.training.accelerator import check_trackers, make_accelerator
-from colorbench.training.image_cache import ImageCache, build_cache
+from colorbench.training.image_cache import MINIMUM_HELD, ImageCache, build_cache
 from colorbench.training.trained_model_export import count_prior, export
-from colorbench.training.trainer import Trainer, TrainerOptions, TrainingListener
+from colorbench.training.trainer import MINIMUM_IMAGES, Trainer, TrainerOptions, TrainingListener, too_few_images
 from colorbench.training.training_plots import prior_plot
 from colorbench.training.training_preset import TrainingPreset
 
@@ -87,6 +87,8 @@ def train(config: TrainingConfig, reporter: TrainingProgress) -> Path:
     for source in config.sources:
         for remark in source.dataset.remarks:
             say(f"{source.name}: {remark}")
+    if (count := sum(len(source.dataset.samples) for source in config.sources)) < MINIMUM_IMAGES + MINIMUM_HELD:
+        raise too_few_images(max(0, count - MINIMUM_HELD), MINIMUM_HELD)  # before images are decoded
     with accelerator.main_process_first(), accelerator.local_main_process_first():
         say(f"reading images of {', '.join(source.name for source in config.sources)}")
         datasets = [source.dataset for source in config.sources]

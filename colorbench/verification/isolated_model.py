@@ -7,12 +7,12 @@ predictions can depend only on lightness. Only arrays cross the process boundary
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import struct
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ import numpy as np
 
 from colorbench.data import Sample
 from colorbench.errors import RunError, UserError
+from colorbench.processes import ended_with_this_process, temporary_folder
 from colorbench.storage.npz import packed, unpacked
 from colorbench.verification.permanent_file_blocking import positions_of
 
@@ -58,15 +59,22 @@ class Apart:
         Raises:
             UserError: for a model that cannot be loaded there.
         """
-        self._folder = tempfile.TemporaryDirectory(prefix="colorbench-apart-")
+        self._resources = contextlib.ExitStack()
+        folder = self._resources.enter_context(temporary_folder("colorbench-apart-"))
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-c", _START],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            cwd=self._folder.name,
+            cwd=folder,
             env={name: os.environ[name] for name in _KEPT if name in os.environ},
+            # Ctrl-C in a terminal reaches all processes of the command; this one is ended by its parent.
+            start_new_session=True,
         )
+        for stream in (self._process.stdin, self._process.stdout):
+            assert stream is not None
+            self._resources.callback(stream.close)
+        self._resources.enter_context(ended_with_this_process(self._process))
         positions = positions_of(samples)
         kept = [Path(entry).resolve() for entry in sys.path]
         settings = {
@@ -94,12 +102,7 @@ class Apart:
 
     def close(self) -> None:
         """End the process."""
-        self._process.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream is not None:
-                stream.close()
-        self._folder.cleanup()
+        self._resources.close()
 
     def ask(
         self, arrays: Mapping[str, np.ndarray], message: Mapping[str, Any]

@@ -15,6 +15,7 @@ from colorbench.data.sources.open_folder_or_list import dataset_name as opened_n
 from colorbench.data.sources.packaged import SAMPLES
 from colorbench.errors import UserError
 from colorbench.evaluation.run_directory import folder_of_model
+from colorbench.registry import nearest, registered, split_tag
 from colorbench.results import Record, read_checked_record
 from colorbench.results.record_loading import find_record
 
@@ -75,7 +76,12 @@ def find_results(name: str, results: Path) -> Path:
         raise UserError(f"{name} has results of several tags", where=str(results), hint=f"name {' or '.join(names)}")
     if Path(name).exists():  # checked after the results: in a checkout, zoo/cic is a folder of code
         return Path(name)
-    hint = f"give a folder of results, or run it first: colorbench run -m {name} -p auc -o {results}"
+    known = sorted(plugin.name for plugin in registered("models"))
+    if "/" in name and name.partition("/")[0] not in {one.partition("/")[0] for one in known}:
+        return Path(name)  # the caller reports that it is missing
+    near = None if ":" in name or split_tag(name)[0] in known else nearest(name, known)
+    run = f"give a folder of results, or run it first: colorbench run -m {name} -p auc -o {results}"
+    hint = f"did you mean {near}?" if near else run
     raise UserError(f"no results of {name}", where=str(results), hint=hint)
 
 
@@ -153,7 +159,9 @@ def _candidates(path: Path, protocol: str | None = None) -> list[Candidate]:
         found = [one for one in found if wanted.items() <= one.record.protocol.parameters.items()]
     if not found:
         of = f" of protocol {protocol}" if protocol else ""
-        raise UserError(f"no record{of} found", where=str(path), hint="give a folder that `colorbench run` wrote")
+        there = sorted({folder.parent.name for folder in _folders_of(path)} - {base})
+        hint = f"it has records of {', '.join(there[:SHOWN])}" if there else "give a folder that `colorbench run` wrote"
+        raise UserError(f"no record{of} found", where=str(path), hint=hint)
     return found
 
 

@@ -75,6 +75,10 @@ def test_what_is_of_no_kind_is_told(target: Any) -> None:
         check(target)
 
 
+def test_a_report_names_the_file_as_it_was_given(file: Path) -> None:
+    assert check(f"{file}:Protocol").name == "mine.py:Protocol"
+
+
 def test_options_of_another_kind_are_refused(tmp_path: Path) -> None:
     data = fake_dataset(tmp_path)
     with pytest.raises(UserError, match="the check of a dataset does not take data"):

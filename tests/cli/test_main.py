@@ -79,6 +79,18 @@ def test_h_is_help_everywhere(verb: list[str]) -> None:
         ("leaderboard buld", "no such command 'buld'. Did you mean 'build'?"),
         ("run", "missing option '--model' / '-m'. `colorbench run --help` lists the options"),
         ("run -m zoo/cic --limit", "option '--limit' requires an argument. `colorbench run --help` lists the options"),
+        (
+            "run --limit ten",
+            "invalid value for '--limit': it takes a whole number. `colorbench run --help` lists the options",
+        ),
+        (
+            "run --limit 0",
+            "invalid value for '--limit': it must be at least 1. `colorbench run --help` lists the options",
+        ),
+        (
+            "run --temperature warm",
+            "invalid value for '--temperature': it takes a number. `colorbench run --help` lists the options",
+        ),
         ("verify", "missing argument 'RECORD'. `colorbench verify --help` lists the options"),
     ],
 )

@@ -14,7 +14,7 @@ from colorbench._api.score import scored
 from colorbench.data import open_dataset
 from colorbench.evaluation.runner import run
 from colorbench.models import load_model
-from colorbench.results import Record, record_loading
+from colorbench.results import Record, load_run
 from tests.evaluation.test_retrained import requests, train, write_sets
 from tests.support.cluster import REPOSITORY, write_programs
 
@@ -49,7 +49,7 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def records(output: Path) -> dict[tuple[str, str], Record]:
-    found = [record_loading.load_run(path.parent).record for path in output.rglob("record.json")]
+    found = [load_run(path.parent).record for path in output.rglob("record.json")]
     return {(record.model.name, record.protocol.name): record for record in found}
 
 

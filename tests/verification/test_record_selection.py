@@ -59,13 +59,25 @@ def test_models_by_name(runs: Path, tmp_path: Path) -> None:
     assert find_results(str(runs / "zoo/gray"), tmp_path) == runs / "zoo/gray"
     assert find_results("./nothing", runs) == Path("nothing")
     for tag in ("small", "wide"):
-        with pytest.raises(UserError, match="no results of zoo/none .*run it first: colorbench run -m zoo/none"):
-            find_results("zoo/none", tmp_path)
+        with pytest.raises(UserError, match="no results of zoo/l2 .*run it first: colorbench run -m zoo/l2"):
+            find_results("zoo/l2", tmp_path)
+        with pytest.raises(UserError, match=r"no results of zoo/graay .*did you mean zoo/gray\?"):
+            find_results("zoo/graay", tmp_path)
         (tmp_path / "zoo" / f"net.{tag}").mkdir(parents=True)
         if tag == "small":
             assert find_results("zoo/net", tmp_path).name == "net.small"
     with pytest.raises(UserError, match="several tags .*name zoo/net.small or zoo/net.wide"):
         find_results("zoo/net", tmp_path)
+
+
+def test_a_path_that_is_missing_is_no_model(tmp_path: Path) -> None:
+    assert find_results("results/zoo/cic", tmp_path) == Path("results/zoo/cic")
+
+
+def test_verify_takes_the_name_of_a_model(runs: Path, colorbench: RunCommand) -> None:
+    done = colorbench("verify", "zoo/gray", "--results", runs)
+    assert done.returncode == 0 and f"all checks passed (1 skipped): {runs / 'zoo/gray'}" in done.stdout, done.stderr
+    assert colorbench("verify", "zoo/gry", "--results", runs).stderr.endswith(". Did you mean zoo/gray?\n")
 
 
 def test_several_models_are_no_choice(runs: Path) -> None:
@@ -79,7 +91,9 @@ def test_several_models_are_no_choice(runs: Path) -> None:
     ("position", "protocol", "message"),
     [
         ("nowhere", None, "no such folder"),
-        ("zoo", "fidelity", "no record of protocol fidelity found"),
+        ("zoo/graay", None, r"no such folder .*did you mean .*zoo/gray\?"),
+        ("zoo/half", None, r"no such folder .*give a folder that `colorbench run` wrote"),
+        ("zoo", "fidelity", "no record of protocol fidelity found .*it has records of auc"),
         ("zoo/gray", "auc@exact", "no record of protocol auc@exact found"),
         ("zoo/gray", "auc@other", "protocol auc has no preset 'other'. known: auc@cic2016, auc@exact"),
     ],

@@ -18,7 +18,7 @@ from colorbench.data.sources.container_files import container_files, container_f
 from colorbench.data.sources.lists_and_labels import ListedImage, class_folders, read_list
 from colorbench.data.sources.packaged import SAMPLES, open_packaged
 from colorbench.data.sources.samples import dataset_of_samples, sample_of
-from colorbench.errors import UserError
+from colorbench.errors import UserError, path_hint
 
 
 def open_dataset(
@@ -124,7 +124,7 @@ def _folder(spec: str | Path) -> tuple[Path, Path | None]:
     if not str(spec) or not os.path.exists(root):
         # A path is never a name of a dataset.
         names = "" if isinstance(spec, Path) else f", or `{SAMPLES}`"
-        raise UserError(f"no folder {str(spec)!r}", hint=f"give a folder of images{names}")
+        raise UserError(f"no folder {str(spec)!r}", hint=path_hint(root, f"give a folder of images{names}"))
     if not root.is_dir():
         raise UserError(
             "this is a file, not a folder of images", where=str(root), hint="give the folder that contains it"

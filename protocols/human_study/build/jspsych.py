@@ -13,12 +13,12 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from colorbench.errors import UserError
+from colorbench.processes import temporary_folder
 from colorbench.storage import cache_folder, write_atomic
 
 SECONDS = 120
@@ -101,7 +101,7 @@ def _packed(package: Package) -> bytes:
     asked = f"{package.name}@{package.version}"
     troubles = []
     for command in _npms():
-        with tempfile.TemporaryDirectory() as folder:
+        with temporary_folder("colorbench-jspsych-") as folder:
             arguments = [*command, "pack", asked, "--pack-destination", folder, "--ignore-scripts", "--silent"]
             try:
                 done = subprocess.run(arguments, capture_output=True, text=True, timeout=SECONDS, cwd=folder)
