@@ -13,8 +13,7 @@ from colorbench.errors import UserError
 from colorbench.evaluation import ProgressListener, RunConfig
 from colorbench.evaluation import run as run_config
 from colorbench.evaluation.requested_models_and_protocols import as_protocol
-from colorbench.processes import current_launch
-from colorbench.processes import temporary_folder
+from colorbench.processes import current_launch, temporary_folder
 from colorbench.results import Record
 from colorbench.results.record_list import Records
 

@@ -85,9 +85,7 @@ def test_an_open_page_loads_again_when_a_record_arrives(served: tuple[Path, int]
 def test_what_is_no_folder_is_one_line(colorbench: Any, tmp_path: Path) -> None:
     done = colorbench("view", "nothing", "--no-browser", cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stderr.splitlines() == [
-        "error: there is no such folder (nothing). Give the --output of `colorbench run`"
-    ]
+    assert done.stderr.splitlines() == ["error: no such folder (nothing). Give the --output of `colorbench run`"]
 
 
 def test_its_pages_are_accessible_with_and_without_results(served: tuple[Path, int], browser: Any) -> None:
