@@ -27,7 +27,7 @@ def temporary_folder(prefix: str) -> Iterator[str]:
 
 @contextlib.contextmanager
 def ended_with_this_process(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Kill a child process afterwards, also by an interruption."""
+    """End a child process afterwards, also by an interruption."""
     _children[process.pid] = process
     try:
         yield
