@@ -163,7 +163,7 @@ def _serve() -> None:
             _command([*RUN, "-d", "images"])
             _command([*ENGINE, "images"])
     # The page's plots and the search for plugins take most of the time of a tiny run.
-    fault_shims.put("colorbench.reporting.record_page.record_plots", lambda *_: {})
+    fault_shims.put("colorbench.reporting.record_page.record_plots", lambda *_, **__: {})
     registry.registered = lru_cache(registry.registered)
     gc.freeze()
     for line in sys.stdin:
