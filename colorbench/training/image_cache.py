@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -18,6 +19,7 @@ from colorbench.color import rgb_to_lab
 from colorbench.data import Dataset, Sample, UnreadableImage, decode_image, get_preprocessing
 from colorbench.data.batch_loader import map_ahead
 from colorbench.errors import UserError
+from colorbench.storage import Lock
 from colorbench.training.training_preset import CropStage
 
 HELD_SHARE = 0.035
@@ -63,6 +65,8 @@ class ImageCache:
 def build_cache(datasets: Sequence[Dataset], folder: Path, size: int, workers: int = 2) -> ImageCache:
     """Decode every image once, squashed to ``size``; an existing cache of the same files is reused.
 
+    Other processes that need the same cache wait: a file that is written again under a memory map ends its readers.
+
     Raises:
         UserError: if no image can be read.
     """
@@ -71,10 +75,26 @@ def build_cache(datasets: Sequence[Dataset], folder: Path, size: int, workers: i
     counts = " ".join(str(len(dataset)) for dataset in datasets)
     ids = "\n".join([counts, *(f"{_file_of(sample)} {sample.size} {sample.modified} {size}" for sample in samples)])
     listing = folder / "files.txt"
-    if listing.is_file() and listing.read_text() == ids:
-        return open_cache(folder)
-    # The listing is removed first and written last, so that an interrupted cache is invalid.
-    listing.unlink(missing_ok=True)
+
+    def complete() -> bool:
+        return listing.is_file() and listing.read_text() == ids
+
+    if not complete():
+        while (lock := Lock.take(folder / ".building.lock")) is None:
+            time.sleep(0.1)
+        try:
+            if not complete():
+                listing.unlink(missing_ok=True)
+                _write_files(datasets, folder, size, workers)
+                listing.write_text(ids)
+        finally:
+            lock.release()
+    return open_cache(folder)
+
+
+def _write_files(datasets: Sequence[Dataset], folder: Path, size: int, workers: int) -> None:
+    """Write the files of a cache but its listing, which is written last: an interrupted cache is invalid."""
+    samples = [sample for dataset in datasets for sample in dataset.samples]
     config = get_preprocessing(f"squash{size}")
 
     def read(sample: Sample) -> tuple[np.ndarray, int] | str:
@@ -104,8 +124,6 @@ def build_cache(datasets: Sequence[Dataset], folder: Path, size: int, workers: i
     np.save(folder / "hashes.npy", np.array(hashes, dtype=np.uint64))
     np.save(folder / "sources.npy", np.array(sources, dtype=np.int64))
     (folder / "skipped.json").write_text(json.dumps(skipped))
-    listing.write_text(ids)
-    return open_cache(folder)
 
 
 def _file_of(sample: Sample) -> str:
