@@ -1,8 +1,9 @@
-"""Titles and details of installed plugins for ``colorbench list``, without importing the included ones.
+"""Titles and details of installed plugins for ``list`` and ``show``, without importing the included ones.
 
 A package with models or protocols may contain a file ``colorbench.json`` in its top-level package, with title, role and
 tags of each model and title, version, presets and headline metric of each protocol, by the names of their entry points.
-Plugins of packages without this file are imported for the list. ``describe`` generates its content.
+``details`` has what ``show`` prints, by tag or preset (``""`` without one), and ``results`` its results by tag and
+protocol. Plugins of packages without this file are imported. ``catalog`` generates its content.
 """
 
 from __future__ import annotations
@@ -16,11 +17,22 @@ from typing import Any
 
 from colorbench import registry
 from colorbench.errors import PluginError, UserError
-from colorbench.registry import Kind, Plugin
+from colorbench.registry import OWN, Kind, Plugin, split_tag
 
 FILE = "colorbench.json"
 """File name, in the top-level package of an entry point."""
-FIELDS: Mapping[str, type] = {"role": str, "title": str, "version": int, "presets": list, "headline": str, "tags": dict}
+FIELDS: Mapping[str, type] = {
+    "role": str,
+    "title": str,
+    "version": int,
+    "presets": list,
+    "headline": str,
+    "tags": dict,
+    "details": dict,
+    "results": dict,
+}
+SHOWN_ONLY = ("details", "results")
+"""Fields that the list does not contain."""
 
 
 def listed(kind: Kind) -> list[dict[str, Any]]:
@@ -38,6 +50,7 @@ def listed(kind: Kind) -> list[dict[str, Any]]:
         except UserError as error:
             rows.append({"name": plugin.name, "error": str(error)})
             continue
+        about = {key: value for key, value in about.items() if key not in SHOWN_ONLY}
         tags = about.pop("tags", None)
         if not tags:
             rows.append({"name": plugin.name, **about})
@@ -45,6 +58,49 @@ def listed(kind: Kind) -> list[dict[str, Any]]:
             default = {"default_of": plugin.name} if position == 0 else {}
             rows.append({"name": f"{plugin.name}.{tag}", **about, "title": title, **default})
     return rows
+
+
+def stored_details(kind: Kind, name: str) -> dict[str, Any] | None:
+    """Return what ``show`` prints about a model or protocol, from the file of its package.
+
+    Args:
+        kind: ``models`` or ``protocols``.
+        name: full name, with or without a tag or preset.
+
+    Returns:
+        Values by heading; None for a plugin that must be imported: the file does not describe it, or a model's weights
+        were downloaded, so that its details are those of the loaded model.
+
+    Raises:
+        UserError: for an unknown name.
+    """
+    base, variant = split_tag(name) if kind == "models" else (name.partition("@")[0], name.partition("@")[2])
+    plugin = registry.find(kind, base)
+    about = _stored(plugin) or {}
+    details = about.get("details", {}).get(variant or next(iter(about.get("tags", ())), ""))
+    if not isinstance(details, dict) or not all(isinstance(details.get(key), str) for key in ("name", "title")):
+        return None
+    if (kind == "protocols" and name != details["name"]) or _is_downloaded(details.get("download")):
+        return None
+    if details.get("package"):
+        details = {**details, "package": f"{plugin.distribution} {plugin.version}"}
+    return details
+
+
+def _is_downloaded(address: object) -> bool:
+    """Return whether the weights at an address are in the cache."""
+    from colorbench.storage.cache_folders import downloaded_file
+
+    return isinstance(address, str) and downloaded_file(address).is_file()
+
+
+def results_of(model: str) -> dict[str, dict[str, str]]:
+    """Return a model's results by tag (``""`` without tags) and protocol, from the file of its package."""
+    for plugin in registry.registered("models"):
+        if plugin.name == split_tag(model)[0] and (about := _stored(plugin)) is not None:
+            found = about.get("results", {})
+            return {tag: dict(results) for tag, results in found.items() if isinstance(results, dict)}
+    return {}
 
 
 def headline_of(protocol: str) -> str | None:
@@ -80,15 +136,37 @@ def _describe(plugin: Plugin) -> dict[str, Any]:
 
 
 def catalog() -> dict[str, dict[str, dict[str, Any]]]:
-    """Return the plugin descriptions of ``colorbench.json`` per top-level package of colorbench's own plugins."""
+    """Return the content of ``colorbench.json``, without results, per top-level package of colorbench's own plugins.
+
+    Details of models whose weights are downloaded are those without the weights if the cache does not contain them.
+    """
     found: dict[str, dict[str, dict[str, Any]]] = {}
     kinds: tuple[Kind, ...] = ("models", "protocols")
     for kind in kinds:
         for plugin in registry.registered(kind):
-            if plugin.distribution == "colorbench":
+            if plugin.distribution == OWN:
                 package = found.setdefault(plugin.point.module.partition(".")[0], {})
-                package.setdefault(kind, {})[plugin.point.name] = _describe(plugin)
+                about = _describe(plugin)
+                package.setdefault(kind, {})[plugin.point.name] = {**about, "details": _details(plugin, about)}
     return found
+
+
+def _details(plugin: Plugin, about: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Import a plugin and return its details per tag or preset, as JSON stores them."""
+    from colorbench.plugin_details import model_details, protocol_details
+
+    details: dict[str, Any] = {}
+    if plugin.kind == "models":
+        for tag in about.get("tags", ("",)):
+            details[tag] = model_details(f"{plugin.name}.{tag}" if tag else plugin.name)
+    else:
+        for name in (plugin.name, *about["presets"]):
+            details[name.partition("@")[2]] = protocol_details(name)
+    for one in details.values():
+        if one.get("package"):
+            one["package"] = OWN  # without the version, which the installed package has
+    stored: dict[str, dict[str, Any]] = json.loads(json.dumps(details))
+    return stored
 
 
 def _stored(plugin: Plugin) -> dict[str, Any] | None:

@@ -7,15 +7,20 @@ writes the files again. A change of one of them is a change of an interface: say
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
+import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
-FOLDER = Path(__file__).parent / "snapshots"
+ROOT = Path(__file__).parent.parent
+FOLDER = ROOT / "tests" / "snapshots"
 PACKAGES = ("cli", "color", "data", "evaluation", "metrics", "models", "processes", "reporting", "results", "stats")
 PACKAGES += ("storage", "testing", "training", "verification")
 MODULES = ("colorbench", "colorbench.errors", *(f"colorbench.{package}" for package in PACKAGES))
@@ -43,11 +48,45 @@ def catalogs() -> dict[Path, str]:
     """``colorbench.json`` of each package of plugins: its path and its text."""
     from colorbench.plugin_descriptions import FILE, catalog
 
-    root = FOLDER.parent.parent
+    with details_as_installed():
+        found = catalog()
+    for model, results in shipped_results().items():
+        found["zoo"]["models"][model.removeprefix("zoo/")]["results"] = results
     return {
-        root / package / FILE: json.dumps(about, indent=1, ensure_ascii=False) + "\n"
-        for package, about in catalog().items()
+        ROOT / package / FILE: json.dumps(about, indent=1, ensure_ascii=False) + "\n"
+        for package, about in found.items()
     }
+
+
+@contextlib.contextmanager
+def details_as_installed() -> Iterator[None]:
+    """Load models without downloaded weights (an empty cache), and without the k-means, of which no detail depends."""
+    with (
+        tempfile.TemporaryDirectory() as empty,
+        mock.patch.dict(os.environ, {"XDG_CACHE_HOME": empty}),
+        mock.patch("zoo.cic.trunk_colorizer.kmeans_initialize"),
+    ):
+        yield
+
+
+def shipped_results() -> dict[str, dict[str, dict[str, str]]]:
+    """Model -> tag (empty without tags) -> protocol -> primary metric of the shipped record, as ``show`` prints it."""
+    from colorbench.plugin_descriptions import headline_of
+    from colorbench.registry import split_tag
+    from colorbench.reporting import format_interval, format_number
+    from colorbench.results import read_record
+
+    found: dict[str, dict[str, dict[str, str]]] = {}
+    for path in sorted(ROOT.glob("leaderboards/reference/records/*/*/*/*/record.json")):
+        record = read_record(path.parent)
+        model, tag = split_tag(record.model.name)
+        (metric,) = (one for one in record.metrics if one.name == headline_of(record.protocol.name))
+        value = f"{format_number(metric.value, metric.unit)} {metric.unit}".strip()
+        interval = format_interval(metric.ci_low, metric.ci_high, metric.unit)
+        images = f"on {record.dataset.n_evaluated} images of {record.dataset.name}"
+        text = " ".join(part for part in (metric.name, value, interval, images) if part)
+        found.setdefault(model, {}).setdefault(tag or "", {})[record.protocol.name] = text
+    return found
 
 
 def public_names() -> Iterator[str]:

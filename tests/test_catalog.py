@@ -65,6 +65,24 @@ def test_a_strangers_file_is_read(package: Callable[[str], list[dict[str, Any]]]
     assert "some_colors" not in sys.modules
 
 
+@pytest.mark.parametrize("details", [{"": {"name": "some/warm"}}, {"": 3}, {}, {"small": {"name": "a", "title": "b"}}])
+def test_details_that_are_incomplete_are_as_none(
+    details: dict[str, Any], package: Callable[[str], list[dict[str, Any]]]
+) -> None:
+    rows = package(json.dumps({"models": {"warm": {"title": "warm", "role": "competitor", "details": details}}}))
+    assert rows == [{"name": "some/warm", "role": "competitor", "title": "warm"}]
+    assert plugin_descriptions.stored_details("models", "some/warm") is None
+
+
+def test_details_of_a_stranger_are_read_with_the_version_of_the_package(
+    package: Callable[[str], list[dict[str, Any]]],
+) -> None:
+    details = {"": {"name": "some/warm", "title": "warm", "package": "some"}}
+    package(json.dumps({"models": {"warm": {"title": "warm", "details": details, "results": {"": {"auc": "70"}}}}}))
+    assert plugin_descriptions.stored_details("models", "some/warm") == {**details[""], "package": "some 1"}
+    assert plugin_descriptions.results_of("some/warm") == {"": {"auc": "70"}}
+
+
 @pytest.mark.parametrize(
     "content",
     ["", "[]", "{", '{"models": 3}', '{"models": {"warm": 3}}', '{"models": {"other": {}}}',

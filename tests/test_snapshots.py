@@ -30,7 +30,8 @@ def test_an_interface_is_as_it_was(name: str, found: dict[str, str]) -> None:
 
 
 def test_what_packages_say_of_their_plugins_is_what_these_say() -> None:
-    assert {path: path.read_text(encoding="utf-8") for path in catalogs()} == catalogs(), HINT
+    found = catalogs()
+    assert {path: path.read_text(encoding="utf-8") for path in found} == found, HINT
 
 
 @pytest.mark.parametrize("path", [path for path, _ in commands()], ids=" ".join)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from colorbench.cli.console import console
-from colorbench.cli.show import explanations_of, spec_of
 from colorbench.cli.standard_output import print_result
 from colorbench.errors import RunError, UserError
 from colorbench.evaluation import record_folder
+from colorbench.plugin_details import explanations_of, spec_of
 from colorbench.reporting import as_markdown, protocols_as_markdown, write_figures, write_report
 from colorbench.reporting.baseline_columns import baselines
 from colorbench.reporting.classifier_agreement import scores_classified, show_classifiers

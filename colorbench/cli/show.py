@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import json as jsonlib
-from collections.abc import Iterable, Mapping
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from colorbench.cli.shared_options import Debug, Json
 from colorbench.cli.standard_output import print_result
-from colorbench.errors import MissingWeightsError, UserError
+from colorbench.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from colorbench.evaluation import ProtocolSpec
-    from colorbench.results import Record
+MODEL_FIRST = (
+    *("use", "role", "tags", "can", "parameters", "working size", "decoding", "training data", "weights", "download"),
+    *("license", "paper", "training presets"),
+)
+PROTOCOL_FIRST = (
+    *("use", "version", "sets", "preset of", "complete", "missing", "metrics of the source", "images", "add"),
+    *("published, not measured", "needs", "metrics", "parameters", "presets"),
+)
+"""Headings in the order in which they are shown without ``--explain``; the others are added by it."""
 
 
 def show(
@@ -25,13 +33,16 @@ def show(
         str,
         typer.Argument(metavar="NAME", help="Name of a model, protocol or dataset, or a result folder."),
     ],
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show everything: notes, settings, meanings, values of presets.")
+    ] = False,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Show details of a model, protocol, dataset or result.
 
-    Models: the model card with role, size, training data and weights. Protocols: parameters with defaults, metrics
-    and presets. Results: whether a new run would reuse the result, and what has changed if not.
+    Models: an example, tags with their results, and the model card. Protocols: metrics, parameters with defaults, and
+    presets. Results: whether a new run would reuse the result, and what has changed if not.
     """
     from colorbench.cli.console import console
 
@@ -39,7 +50,7 @@ def show(
     if json:
         print_result(jsonlib.dumps(about, indent=1, ensure_ascii=False, default=str))
     else:
-        _print_about(console(text_to_stderr=False), about)
+        _print_about(console(text_to_stderr=False), about, explain=explain)
 
 
 def describe(name: str) -> dict[str, Any]:
@@ -68,42 +79,31 @@ def describe(name: str) -> dict[str, Any]:
     raise UserError(f"unknown name {name!r}", hint=f"did you mean {near}?" if near else "`colorbench list` shows all")
 
 
-def _model(name: str) -> dict[str, Any]:
-    """Return what ``show`` prints about a model: card, tags and training presets."""
-    from colorbench.models import colorizer_interfaces as capabilities
-    from colorbench.models import load_model, model_factory, tags_of
-    from colorbench.models.model_names import IMAGES, ONNX, parse_name
-    from colorbench.models.weights_download import without_downloads
+def _protocol(name: str) -> dict[str, Any]:
+    """Return what ``show`` prints about a protocol, if possible without importing it."""
+    from colorbench.plugin_descriptions import stored_details
 
-    try:
-        with without_downloads():
-            loaded = load_model(name)
-    except MissingWeightsError as error:
-        return _model_without_weights(name, error)
-    predictions = [
-        sentence
-        for capability, sentence in (
-            (capabilities.PredictsDistribution, "predicts a distribution (--decode, --temperature)"),
-            (capabilities.HasFeatures, "has features"),
-        )
-        if isinstance(loaded.colorizer, capability)
-    ]
-    base = parse_name(name).name
-    factory = None if base.startswith((IMAGES, ONNX)) else model_factory(base)
-    card = loaded.card.model_dump(exclude={"title"}, exclude_defaults=True)
-    return {
-        "name": loaded.full_name,
-        "title": loaded.card.title,
-        "role": loaded.card.role,
-        "package": f"{loaded.package} {loaded.package_version}" if loaded.package else None,
-        **{key.replace("_", " "): value for key, value in card.items() if key != "role"},
-        "weights sha256": loaded.weights_sha256,
-        "decoding": dict(loaded.decoding) or None,
-        "can": predictions or None,
-        "tags": dict(tags_of(factory)) or None,
-        "training presets": {key: str(preset) for key, preset in (getattr(factory, "presets", None) or {}).items()}
-        or None,
-    }
+    if (stored := stored_details("protocols", name)) is not None:
+        return stored
+    from colorbench.plugin_details import protocol_details
+
+    return protocol_details(name)
+
+
+def _model(name: str) -> dict[str, Any]:
+    """Return what ``show`` prints about a model, if possible without importing it: an example, card, tags, results."""
+    from colorbench.plugin_descriptions import results_of, stored_details
+
+    registered = ":" not in name and "[" not in name
+    about = stored_details("models", name) if registered else None
+    if about is None:
+        from colorbench.plugin_details import model_details
+
+        about = model_details(name)
+    data = " --data DIR" if name.startswith("images:") else ""
+    use = f"colorbench run --model {shlex.quote(name)} --protocol auc{data}"
+    start = {"name": about["name"], "title": about["title"], "use": use}
+    return {**start, **about, "results": (results_of(name) if registered else None) or None}
 
 
 def _listed_dataset(name: str) -> dict[str, Any]:
@@ -126,98 +126,6 @@ def _listed_dataset(name: str) -> dict[str, Any]:
     }
 
 
-def _model_without_weights(name: str, error: MissingWeightsError) -> dict[str, Any]:
-    """Return the details of a model without loading (downloading) its weights: the card of its class and its tags.
-
-    Raises:
-        MissingWeightsError: for a model whose class has no card.
-    """
-    from colorbench.models import ModelCard, model_factory, tags_of
-    from colorbench.models.model_names import parse_name
-
-    factory = model_factory(parse_name(name).name)
-    card = getattr(factory, "card", None)
-    if not isinstance(card, ModelCard):
-        raise error
-    facts = card.model_dump(exclude={"title", "role"}, exclude_defaults=True)
-    return {
-        "name": name,
-        "title": card.title,
-        "role": card.role,
-        **{key.replace("_", " "): value for key, value in facts.items()},
-        "weights": str(error),
-        "tags": dict(tags_of(factory)) or None,
-    }
-
-
-def _protocol(name: str) -> dict[str, Any]:
-    """Return what ``show`` prints about a protocol: parameters (a preset's, if named), metrics and presets.
-
-    Raises:
-        UserError: for an unknown preset.
-    """
-    base, at, preset = name.partition("@")
-    spec = spec_of(base)
-    sets = spec.preset(preset) if at else {}
-    values = {**spec.parameters, **sets}
-    helps = spec.parameter_help
-    source = spec.preset_sources.get(preset)
-    return {
-        "name": name,
-        "title": spec.title,
-        "version": spec.version,
-        "category": spec.category,
-        **({"sets": dict(sets)} if at else {}),
-        **(source.described(name) if source else {}),
-        "parameters": {key: f"{value}; {helps[key]}" if key in helps else value for key, value in values.items()},
-        "metrics": {
-            metric.name: " ".join(
-                word
-                for word in (
-                    f"[{metric.unit}]" if metric.unit else "",
-                    {True: "higher is better.", False: "lower is better.", None: ""}[metric.higher_is_better],
-                    metric.explanation or metric.title,
-                    "Primary metric." if metric.name == spec.headline else "",
-                )
-                if word
-            )
-            for metric in spec.metrics
-        },
-        "presets": {
-            key: ", ".join(f"{parameter}={value}" for parameter, value in spec.preset(key).items())
-            for key in (() if at else spec.preset_names)
-        }
-        or None,
-        "needs": list(spec.needs) or None,
-    }
-
-
-def spec_of(name: str) -> ProtocolSpec:
-    """Return the specification of an installed protocol, whose details are shown.
-
-    Raises:
-        UserError: for an unknown name or unusable protocol.
-    """
-    from colorbench.evaluation import ProtocolSpec
-    from colorbench.registry import find
-
-    plugin = find("protocols", name)
-    spec = getattr(plugin.load(), "spec", None)
-    if not isinstance(spec, ProtocolSpec):
-        raise UserError(f"protocol {name} has no spec", where=plugin.where, hint="fix or uninstall that package")
-    return spec
-
-
-def explanations_of(spec: ProtocolSpec, record: Record) -> dict[str, str]:
-    """Return an explanation per metric, preceded by its title if the parameters make a variant of the metric."""
-    known = {metric.name: metric for metric in spec.metrics if metric.explanation}
-    found = {name: metric.explanation for name, metric in known.items()}
-    for metric in record.metrics:
-        if metric.name in known and metric.title != known[metric.name].title:
-            found[metric.name] = f"{metric.title}: {found[metric.name]}"
-    return found
-
-
 def _samples() -> dict[str, Any]:
     """Return what ``show`` prints about the packaged images."""
     from colorbench.data import open_dataset
@@ -227,21 +135,69 @@ def _samples() -> dict[str, Any]:
     return {"name": SAMPLES, "title": dataset.source, "images": [sample.id for sample in dataset.samples]}
 
 
-def _print_about(terminal: Console, about: Mapping[str, Any]) -> None:
+def _print_about(terminal: Console, about: Mapping[str, Any], *, explain: bool) -> None:
     """Print the details with headings on the left and values on the right."""
     from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
     terminal.print(Text.assemble((about["name"], "bold"), f" · {about['title']}"), soft_wrap=True)
+    rows, every = (dict(_rows(about, explain=full)) for full in (explain, True))
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
-    for heading, value in about.items():
-        if heading in ("name", "title") or value is None:
-            continue
-        table.add_row(heading, Text("\n".join(lines_of(value))))
+    for heading, lines in rows.items():
+        table.add_row(heading, Text("\n".join(lines)))
     terminal.print(Padding(table, (1, 0, 0, 0)))
+    if hidden := [heading for heading, lines in every.items() if lines != rows.get(heading)]:
+        terminal.print(f"\n`--explain` shows more: {', '.join(hidden)}.")
+
+
+def _rows(about: Mapping[str, Any], *, explain: bool) -> Iterator[tuple[str, list[str]]]:
+    """Yield headings and their lines, the most useful first; without ``explain`` only these, with short lines."""
+    every = [heading for heading in about if heading not in ("name", "title")]
+    first = MODEL_FIRST if "role" in about else PROTOCOL_FIRST if "parameters" in about else every
+    for heading in [*first, *(key for key in every if key not in first)] if explain else first:
+        value = about.get(heading)
+        results = about.get("results") or {}
+        if heading == "tags" and (value or results):
+            yield heading if value else "results", list(_tags(value or {}, results))
+        elif value is None or (heading == "results" and "role" in about):
+            continue
+        elif heading == "role":
+            yield heading, ["model" if value == "competitor" else str(value)]
+        elif isinstance(value, Mapping) and heading == "metrics" and "parameters" in about:
+            yield heading, [_metric(name, facts, explain) for name, facts in value.items()]
+        elif isinstance(value, Mapping) and heading == "parameters":
+            yield heading, [_parameter(name, facts, explain) for name, facts in value.items()]
+        elif isinstance(value, Mapping) and heading in ("presets", "training presets") and not explain:
+            yield heading, [", ".join(value)]
+        else:
+            yield heading, list(lines_of(value))
+
+
+def _tags(titles: Mapping[str, str], results: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+    """Yield a line per tag, the default first, and a line per stored result below it."""
+    for position, tag in enumerate(titles or {"": ""}):
+        if tag:
+            yield f"{tag}{' (the default)' if position == 0 and len(titles) > 1 else ''}: {titles[tag]}"
+        for protocol, text in results.get(tag, {}).items():
+            yield f"{'  ' if tag else ''}{protocol}: {text}"
+
+
+def _metric(name: str, facts: Mapping[str, Any], explain: bool) -> str:
+    """Return a line on a metric: unit, direction, and with ``explain`` its meaning."""
+    unit = f" [{facts['unit']}]" if facts.get("unit") else ""
+    words = [f"{facts['better']} is better"] if facts.get("better") else []
+    words += ["primary metric"] if facts.get("primary") else []
+    short = f"{name}{unit}{': ' if words else ''}{', '.join(words)}"
+    return f"{short}{'. ' if words else ': '}{facts['meaning']}" if explain else short
+
+
+def _parameter(name: str, facts: Mapping[str, Any], explain: bool) -> str:
+    """Return a line on a parameter: its value, and with ``explain`` its meaning."""
+    meaning = facts.get("meaning") if explain else None
+    return f"{name}: {facts['value']}{f'; {meaning}' if meaning else ''}"
 
 
 def lines_of(value: Any) -> Iterable[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import http
 import http.client
 import os
@@ -19,8 +18,9 @@ from urllib.parse import urlsplit
 
 from colorbench.errors import MissingWeightsError, RunError, UserError, printable
 from colorbench.models.weights_files import check_sha256
-from colorbench.storage import Lock, cache_folder
+from colorbench.storage import Lock
 from colorbench.storage.atomic_files import rename
+from colorbench.storage.cache_folders import downloaded_file
 from colorbench.storage.limits import LARGEST_WEIGHTS
 
 OFFLINE = ("COLORBENCH_OFFLINE", "HF_HUB_OFFLINE")
@@ -165,9 +165,7 @@ def _length(header: str | None) -> int | None:
 
 def _from_address(address: str, sha256: str | None) -> Path:
     _check_address(address)
-    cache = cache_folder() / "weights"
-    name = re.sub(r"[^\w.-]+", "-", urlsplit(address).path.rpartition("/")[2])[-100:].lstrip(".") or "weights"
-    target = cache / hashlib.sha256(address.encode()).hexdigest()[:16] / name
+    target = downloaded_file(address)
     if not target.is_file():
         _refuse_offline(address)
         fetch(address, target, sha256)

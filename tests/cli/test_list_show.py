@@ -13,8 +13,13 @@ from typer.testing import CliRunner, Result
 from colorbench import registry
 from colorbench.cli import app
 from colorbench.models import ModelCard, load_model, model_factory, tags_of
+from colorbench.plugin_descriptions import stored_details
 from colorbench.registry import Plugin, registered
-from colorbench.results import record_text
+from colorbench.results import read_record, record_text
+from tests.snapshots import ROOT, details_as_installed
+from tests.support.loaded_modules import loaded_modules
+
+RECORDS = ROOT / "leaderboards" / "reference" / "records"
 
 MODELS = [plugin.name for plugin in registered("models")]
 PROTOCOLS = [plugin.name for plugin in registered("protocols")]
@@ -103,7 +108,7 @@ def test_show_downloads_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr("colorbench.models.weights_download.fetch", None)
     about = json.loads(invoke("show", "zoo/eccv16", "--json").stdout)
-    assert "not in the cache" in about["weights"] and "https://" in about["weights"]
+    assert "not in the cache" in about["weights"] and about["download"].startswith("https://")
     assert set(about["tags"]) == {"released", "random"}
     assert "random initialization" in json.loads(invoke("show", "zoo/siggraph17.random", "--json").stdout)["title"]
 
@@ -114,15 +119,18 @@ def test_a_protocol_is_shown_in_full(name: str) -> None:
     about = json.loads(invoke("show", name, "--json").stdout)
     assert set(about["parameters"]) == set(spec.parameters)
     assert set(about["metrics"]) == {metric.name for metric in spec.metrics}
-    assert [key for key, message in about["metrics"].items() if "Primary metric" in message] == [spec.headline]
-    text = invoke("show", name).stdout
+    assert [key for key, facts in about["metrics"].items() if facts.get("primary")] == [spec.headline]
+    short, text = (invoke("show", name, *more).stdout for more in ((), ("--explain",)))
+    assert short.splitlines()[2].split()[0] == "use" and f"--protocol {name}" in short
     for metric in spec.metrics:
-        assert metric.name in text
+        assert metric.name in text and metric.name in short
+        assert metric.explanation.split(" ")[0] in text
+    assert len(short) < len(text) and short.splitlines()[-1].startswith("`--explain` shows more: ")
 
 
 def test_a_preset_shows_its_own_values() -> None:
     about = json.loads(invoke("show", "auc@exact", "--json").stdout)
-    assert about["parameters"]["convention"].startswith("exact")
+    assert about["parameters"]["convention"]["value"] == "exact"
 
 
 def test_every_preset_that_is_listed_is_shown() -> None:
@@ -133,6 +141,64 @@ def test_every_preset_that_is_listed_is_shown() -> None:
         done = invoke("show", name, "--json")
         assert done.exit_code == 0, done.stderr
         assert json.loads(done.stdout)["name"] == name
+
+
+def names_of_all() -> list[str]:
+    """Every model with every tag, and every protocol with every preset."""
+    found = json.loads(invoke("list", "--json").stdout)
+    models = [row["name"] for row in found["models"]]
+    return [*MODELS, *models, *(name for row in found["protocols"] for name in (row["name"], *row["presets"]))]
+
+
+def test_details_from_the_file_are_those_of_the_imported_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
+    def shown(name: str) -> list[str]:
+        return [invoke("show", name, more).stdout for more in ("--explain", "--json")]
+
+    with details_as_installed():
+        names = names_of_all()
+        stored = {name: shown(name) for name in names}
+        monkeypatch.setattr("colorbench.plugin_descriptions.stored_details", lambda kind, name: None)
+        imported = {name: shown(name) for name in names}
+    assert len(names) > 50 and all(stored[name][0] for name in names)
+    assert stored == imported
+
+
+def test_details_of_downloaded_weights_are_those_of_the_loaded_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "weights"
+    monkeypatch.setattr("colorbench.storage.cache_folders.downloaded_file", lambda address: file)
+    assert stored_details("models", "zoo/eccv16") is not None
+    file.write_bytes(b"not read here")
+    assert stored_details("models", "zoo/eccv16") is None
+    assert stored_details("models", "zoo/eccv16.random") is not None
+
+
+@pytest.mark.parametrize("name", ["zoo/cic", "zoo/cic.kmeans", "zoo/gray", "zoo/siggraph17", "auc", "fidelity@ct2"])
+def test_show_imports_neither_torch_nor_the_plugin(name: str, tmp_path: Path) -> None:
+    code, loaded, printed = loaded_modules(["show", name], tmp_path)
+    assert code == 0 and name in printed
+    assert loaded.isdisjoint({"torch", "numba", "zoo.cic", "zoo.released", "protocols.auc", "protocols.fidelity"})
+
+
+def test_a_model_is_shown_by_its_use_first_and_in_full_on_request() -> None:
+    short, text = (invoke("show", "zoo/cic", *more).stdout for more in ((), ("--explain",)))
+    headings = [line.split("  ")[0] for line in short.splitlines()[2:] if line[:1].isalpha()]
+    assert headings[:3] == ["use", "role", "tags"]
+    assert "colorbench run --model zoo/cic --protocol auc" in short
+    assert "competitor" not in text and "small (the default): " in short
+    assert len(short.splitlines()) < 35 and "weight_decay" not in short and "weight_decay" in text
+    assert "`--explain` shows more: " in short and "--explain" not in text
+
+
+@pytest.mark.parametrize("path", sorted(RECORDS.glob("*/*/auc/*/record.json")), ids=lambda path: path.parts[-4])
+def test_the_results_of_a_model_are_those_of_the_shipped_record(path: Path) -> None:
+    record = read_record(path.parent)
+    (metric,) = (one for one in record.metrics if one.name == "auc_rebalanced_stable")
+    about = json.loads(invoke("show", record.model.name, "--json").stdout)
+    line = about["results"][record.model.name.partition(".")[2]]["auc"]
+    assert line.startswith(f"{metric.name} {metric.value:.2f} %") and "650 images" in line
+    assert line in " ".join(invoke("show", record.model.name).stdout.split())
 
 
 def test_the_samples_are_named() -> None:
