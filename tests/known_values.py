@@ -202,13 +202,13 @@ CASES = (
 )
 
 
-def computed(cases: tuple[Case, ...] = CASES) -> Values:
+def computed(cases: tuple[Case, ...] = CASES, device: str = "cpu") -> Values:
     """Protocol -> version -> {"made_with", "cases": case -> model -> metric -> values}, of the code as it is."""
     found: Values = {}
     with tempfile.TemporaryDirectory() as name:
         images = cache(partial(images_for, Path(name) / "images"))
         for position, case in enumerate(cases):
-            records = records_of(case, images, Path(name) / str(position))
+            records = records_of(case, images, Path(name) / str(position), device)
             protocol = get_protocol(case.plain)
             entry = found.setdefault(case.plain, {}).setdefault(
                 str(protocol.spec.version), {"made_with": platform(), "cases": {}}
@@ -237,7 +237,9 @@ def images_for(folder: Path, kind: str) -> tuple[Dataset, Dataset]:
     return data, data
 
 
-def records_of(case: Case, images: Callable[[str], tuple[Dataset, Dataset]], folder: Path) -> list[Record]:
+def records_of(
+    case: Case, images: Callable[[str], tuple[Dataset, Dataset]], folder: Path, device: str = "cpu"
+) -> list[Record]:
     """The records of a case."""
     if case.plain == "human-study":
         return study_records(folder, **case.parameters)
@@ -254,7 +256,7 @@ def records_of(case: Case, images: Callable[[str], tuple[Dataset, Dataset]], fol
             roles={} if train is test and case.data != "voc" else {"train": train},
             parameters={case.plain: parameters},
             output=folder / "runs",
-            device="cpu",
+            device=device,
             threads=1,
             workers=0,
             batch_size=8,
