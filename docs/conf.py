@@ -19,6 +19,7 @@ extensions = [
     "sphinx.ext.viewcode",
     "repository_pages",
     "generated_reference",
+    "accessible_pages",
 ]
 exclude_patterns = ["_build"]
 html_theme = "furo"

@@ -15,8 +15,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from diagram_images import DIAGRAMS
+from guide_images import GROUPS, write_small
 from PIL import Image
 from playwright.sync_api import sync_playwright
+from terminal_images import TERMINALS
 
 DOCS = Path(__file__).resolve().parent
 # Images and studies are made by the functions that the tests use.
@@ -32,7 +35,7 @@ def colorbench(*arguments: str) -> None:
 def save(name: str, shot: bytes, *, top: int = 0) -> None:
     """Write a screenshot as a small file beside this one, from the row ``top`` on."""
     image = Image.open(io.BytesIO(shot)).convert("RGB")
-    image.crop((0, top, image.width, image.height)).save(DOCS / f"{name}.webp", quality=82, method=6)
+    write_small(image.crop((0, top, image.width, image.height)), DOCS / f"{name}.webp")
 
 
 def shoot(page: Any, name: str, *, until: Any = None, top: float = 0) -> None:
@@ -145,15 +148,13 @@ def participants(browser: Any, folder: Path) -> None:
     sheet = Image.new("RGB", (3 * 400 - 10, 800), "white")
     for place, shot in enumerate(shots):
         sheet.paste(Image.open(io.BytesIO(shot)), (400 * place, 0))
-    sheet.save(DOCS / "study-pages.webp", quality=82, method=6)
+    write_small(sheet, DOCS / "study-pages.webp")
 
 
 def main(names: list[str]) -> None:
     """Write the named groups of figures; all if none is named."""
-    from guide_images import GROUPS
-
     groups = {"report": report, "curves": curves, "tutorial": tutorial, "study": study, "participants": participants}
-    groups |= GROUPS
+    groups |= GROUPS | TERMINALS | DIAGRAMS
     with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         for group in names or groups:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from guide_images import write_small
 from PIL import Image, ImageDraw, ImageFont
 
 from colorbench.color import lab_to_rgb8, rgb_to_lab
@@ -16,7 +17,7 @@ from colorbench.data import decode_image, open_dataset
 from colorbench.models import ColorizerInput, load_model
 
 MODELS = ("zoo/gray", "zoo/l2", "zoo/l2-ft", "zoo/cic-class", "zoo/cic", "zoo/lite")
-SIDE, GAP, HEAD = 160, 4, 26
+SIDE, GAP, HEAD = 108, 4, 26
 
 
 def square(image: Image.Image, left: float = 0.5, top: float = 0.5, share: float = 1.0) -> Image.Image:
@@ -49,7 +50,7 @@ def main() -> None:
         for y, image in enumerate(column):
             shown = Image.fromarray(image.permute(1, 2, 0).numpy()).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
             sheet.paste(shown, (x * step, HEAD + y * step))
-    sheet.save(Path(__file__).with_name("zoo.webp"), quality=82, method=6)
+    write_small(sheet, Path(__file__).with_name("zoo.webp"))
 
 
 if __name__ == "__main__":

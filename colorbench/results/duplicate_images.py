@@ -59,8 +59,8 @@ def copy_notes(rows: Shard) -> list[str]:
     if not rows.copies:
         return []
     total = len(rows) + len(rows.copies)
-    are = "image is a copy of another" if len(rows.copies) == 1 else "images are copies of others"
-    notes = [f"{len(rows.copies)} of {total} {are} (same content): each distinct image counts once"]
+    are = "is a copy of another" if len(rows.copies) == 1 else "are copies of others"
+    notes = [f"{len(rows.copies)} of {total} images {are} (same content): each distinct image counts once"]
     if other := [copy for copy in rows.copies if copy.other_label]:
         one = other[0]
         notes.append(

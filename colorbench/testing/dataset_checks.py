@@ -146,7 +146,10 @@ def _labels(subject: DatasetSubject) -> str:
     counts = Counter(labels)
     empty = [name for index, name in enumerate(data.class_names) if name and not counts[index]]
     if empty:
-        raise CheckFailed(f"{len(empty)} classes have no image, first {empty[0]!r}", "leave their names empty")
+        raise CheckFailed(
+            f"{len(empty)} of {len(data.class_names)} classes have no image, first {empty[0]!r}",
+            "leave their names empty",
+        )
     return f"{len(counts)} classes of {min(counts.values())} to {max(counts.values())} images"
 
 
@@ -180,7 +183,9 @@ def _formats(subject: DatasetSubject) -> str:
     ]
     if wrong:
         id, format = wrong[0]
-        what = f"{len(wrong)} files have a suffix of another format, the first: {id}: {format}"
+        what = (
+            f"{len(wrong)} of {len(subject.formats)} files have a suffix of another format, the first: {id}: {format}"
+        )
         raise CheckFailed(what, "rename them; other programs rely on the suffix")
     counts = Counter(subject.formats.values())
     return ", ".join(f"{count} {name}" for name, count in counts.most_common())
@@ -191,7 +196,8 @@ def _sizes(subject: DatasetSubject) -> str:
     small = [id for id, side in sides.items() if side < SMALLEST]
     if small:
         height, width = subject.sizes[small[0]]
-        what = f"{len(small)} images have a side below {SMALLEST} pixels, first {small[0]}: {height} x {width}"
+        few = f"{len(small)} of {len(sides)} images have a side below {SMALLEST} pixels"
+        what = f"{few}, first {small[0]}: {height} x {width}"
         raise CheckFailed(what, "remove them, or use a preprocessing of their size (squash32)")
     smallest, largest = (choose(subject.sizes.values(), key=lambda s: s[0] * s[1]) for choose in (min, max))
     return f"{smallest[0]} x {smallest[1]} to {largest[0]} x {largest[1]} (H x W)"
@@ -217,7 +223,7 @@ def _copies(subject: DatasetSubject) -> str:
             )
             raise CheckFailed(what, "remove one, or correct its label")
     more = sum(len(group) - 1 for group in copies)
-    return f"{more} copies of other images; a run counts each image once" if more else "no image occurs twice"
+    return f"copies of other images: {more}; a run counts each image once" if more else "no image occurs twice"
 
 
 def _passed_over(subject: DatasetSubject) -> str:

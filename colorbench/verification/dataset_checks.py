@@ -109,7 +109,7 @@ def check_dataset(run: LoadedRun, findings: Findings) -> None:
         if gray != data.n_gray:
             yield f"{data.n_gray} gray images are stored, the rows have {gray}"
 
-    findings.settle("dataset", wrong(), f"{len(rows)}, fingerprint {data.fingerprint[:12]}")
+    findings.settle("dataset", wrong(), f"content of {len(rows)} images, fingerprint {data.fingerprint[:12]}")
 
 
 def check_key(run: LoadedRun, images: Dataset | None, findings: Findings) -> None:

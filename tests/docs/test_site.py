@@ -17,21 +17,32 @@ pytest.importorskip("sphinx", reason="the dependency group `docs` is not install
 REPOSITORY = Path(__file__).parents[2]
 sys.path.insert(0, str(REPOSITORY / "docs" / "_ext"))
 
+import accessible_pages  # noqa: E402
 import generated_reference  # noqa: E402
 import model_cards  # noqa: E402
 import plain_docstrings  # noqa: E402
 import repository_pages  # noqa: E402
 from sphinx.util.inventory import InventoryFile  # noqa: E402
 
+from tests.support.browser import page_faults  # noqa: E402
 
-def test_the_site_builds_and_is_complete(tmp_path: Path) -> None:
-    build = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "-d", tmp_path / "doctrees"]
+PAGES = ("data-sources", "reference/api-colorbench-color", "search")
+"""Together they have every kind of element: tables without headings, code, figures, long signatures."""
+
+
+def build_site(folder: Path) -> Path:
+    """Build the site, and return its folder."""
+    build = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "-d", folder / "doctrees"]
     done = subprocess.run(
-        [*build, "docs", tmp_path / "html"], cwd=REPOSITORY, capture_output=True, text=True, timeout=900
+        [*build, "docs", folder / "html"], cwd=REPOSITORY, capture_output=True, text=True, timeout=900
     )
     assert done.returncode == 0, done.stderr[-6000:]
+    return folder / "html"
 
-    with (tmp_path / "html" / "objects.inv").open("rb") as file:
+
+def test_the_site_builds_is_complete_and_accessible(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    site = build_site(tmp_path)
+    with (site / "objects.inv").open("rb") as file:
         inventory = InventoryFile.load(file, "", lambda base, path: path)
     entries = {name for kind, names in inventory.items() if kind.startswith("py:") for name in names}
     modules = list(generated_reference.public_modules())
@@ -51,7 +62,7 @@ def test_the_site_builds_and_is_complete(tmp_path: Path) -> None:
     assert [name for name in sorted(public) if not summaries[name] and not name.endswith("__version__")] == []
 
     def page(name: str) -> str:
-        return html.unescape((tmp_path / "html" / "reference" / f"{name}.html").read_text(encoding="utf-8"))
+        return html.unescape((site / "reference" / f"{name}.html").read_text(encoding="utf-8"))
 
     assert [plugin.name for plugin in registered("models") if plugin.name not in page("models")] == []
     for name in model_cards.texts().keys() - {"data"}:
@@ -73,6 +84,17 @@ def test_the_site_builds_and_is_complete(tmp_path: Path) -> None:
     options = {word.strip(",:") for line in lines for word in line.split(": ")[0].split() if word.startswith("-")}
     assert "--limit" in options
     assert [option for option in options if option not in page("command-line")] == []
+
+    for path in site.rglob("*.html"):
+        text = path.read_text(encoding="utf-8")
+        assert accessible_pages.accessible(text, search=path.name == "search.html") == text, "rewritten once"
+        assert "<dl>" not in text and text.count("<h1") >= 1, path
+    # In this test, since another process would build the site again.
+    pytest.importorskip("axe_playwright_python.sync_playwright")
+    opened = request.getfixturevalue("browser").new_page()
+    for name in PAGES:
+        opened.goto((site / f"{name}.html").as_uri())
+        assert page_faults(opened, widths=(390, 1280)) == [], name
 
 
 def test_every_model_of_the_zoo_has_a_card_with_images_and_its_shipped_results() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 PATIENCE = 60_000
@@ -11,12 +12,12 @@ WIDTHS = (390, 768, 1280)
 SCHEMES = ("light", "dark")
 
 
-def page_faults(page: Any) -> list[str]:
-    """Return what axe finds and whether the page scrolls sideways, at all widths and in both color schemes."""
+def page_faults(page: Any, widths: Sequence[int] = WIDTHS) -> list[str]:
+    """Return what axe finds and whether the page scrolls sideways, at these widths and in both color schemes."""
     from axe_playwright_python.sync_playwright import Axe
 
     faults = []
-    for width in WIDTHS:
+    for width in widths:
         page.set_viewport_size({"width": width, "height": 900})
         for scheme in SCHEMES:
             page.emulate_media(color_scheme=scheme)

@@ -194,7 +194,7 @@ def test_copies_of_one_class_and_other_files_are_told_and_no_fault(tmp_path: Pat
     report = check_dataset(tmp_path)
     assert report.passed
     details = {finding.name: finding.detail for finding in report.findings}
-    assert details["copies"].startswith("1 copies of other images")
+    assert details["copies"].startswith("copies of other images: 1")
     assert details["ignored"] == "1 other file was ignored: 1 .txt"
 
 
