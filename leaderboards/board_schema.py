@@ -225,6 +225,11 @@ class Board(RowsAndColumns):
     """Version of colorbench."""
 
     @property
+    def has_intervals(self) -> bool:
+        """Whether any value has a confidence interval."""
+        return any(cell.ci_low is not None for cells in self.cells.values() for cell in cells.values())
+
+    @property
     def categories(self) -> tuple[Category, ...]:
         """The categories of the groups, in the order of the page."""
 

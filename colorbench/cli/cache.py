@@ -11,9 +11,9 @@ from colorbench.cli.shared_options import Data, Debug, Limit, ListFile, choice
 
 
 def cache(
-    what: Annotated[str, typer.Argument(metavar="images", help="What to copy: `images`.")],
     data: Data,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the copy.")],
+    what: Annotated[str, typer.Argument(metavar="images", help="What to copy: `images`.")] = "images",
     short_side: Annotated[
         int,
         typer.Option("--short-side", min=1, metavar="N", help="Short side of larger images, in pixels."),

@@ -128,16 +128,23 @@ _SHOWN = ("loss", "kl", "rmse", "auc_raw", "auc_rebalanced_stable")
 class TrainingProgressBar(TransientBar):
     """Progress of a training."""
 
-    def __init__(self, console: Console, quiet: bool = False) -> None:
-        """Set up the bar; ``quiet``: no bar, for all but the first of several processes."""
+    def __init__(self, console: Console, steps: int, quiet: bool = False) -> None:
+        """Set up the bar.
+
+        Args:
+            console: console on which it is drawn.
+            steps: steps of the whole training.
+            quiet: show no bar, for all but the first of several processes.
+        """
         super().__init__(console, quiet=quiet, speed_period=300)
-        self._task = self._bar.add_task("step", total=None, beside="")
+        self._task = self._bar.add_task("step", total=steps, beside="before the first step")
         self._first: tuple[int, float] | None = None
 
     def advanced(self, step: int, steps: int) -> None:
         """Advance the bar after a step."""
         if self._first is None:
             self._first = (step, time.monotonic())
+            self._bar.update(self._task, beside="")
         self._bar.update(self._task, completed=step, total=steps)
 
     def stepped(self, step: int, steps: int, figures: Mapping[str, float], images_per_second: float) -> None:

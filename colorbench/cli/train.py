@@ -132,5 +132,5 @@ def train(
         figures,
     )
     check_writable(output)
-    with TrainingProgressBar(Console(file=sys.stderr), quiet=current_launch().rank != 0) as progress:
+    with TrainingProgressBar(Console(file=sys.stderr), settings.steps, quiet=current_launch().rank != 0) as progress:
         train_model(config, progress)

@@ -25,8 +25,8 @@ from colorbench.models.foreign_code import one_line, usage_deferred
 from colorbench.models.image_folder_model import ImageFolderModel
 from colorbench.models.loaded_model import LoadedModel
 from colorbench.models.model_card import ModelCard
-from colorbench.models.model_names import IMAGES, ONNX, ModelName, parse_name, short_name
-from colorbench.models.model_sources import ModelSource, find_source
+from colorbench.models.model_names import IMAGES, ONNX, ModelName, name_of_weights, parse_name, short_name
+from colorbench.models.model_sources import ModelSource, find_source, module_name
 from colorbench.models.networks import networks_of
 from colorbench.models.onnx_model import OnnxColorizer
 from colorbench.storage import file_sha256
@@ -98,7 +98,7 @@ def _by_name(asked: ModelName) -> LoadedModel:
     full_name = source.base if tag is None else f"{source.base}.{tag}"
     if weights is not None:
         # Other weights than those of the default tag, so its name would mislead.
-        full_name = f"{source.base if source.asked is None else full_name}@{weights.stem}"
+        full_name = f"{source.base if source.asked is None else full_name}@{name_of_weights(weights, source.base)}"
     colorizer = as_colorizer(_made(source, full_name, tag, weights), full_name)
     for network in networks_of(colorizer):
         network.eval()
@@ -115,12 +115,11 @@ def _of_onnx_file(path: Path, contract: str | None) -> LoadedModel:
 
 
 def _of_object(model: object) -> LoadedModel:
-    """Wrap a model object, for example from a notebook; it is named ``notebook:Net`` or ``module:Net``."""
+    """Wrap a model object; it is named ``module:Net``, with the script's name for ``__main__``."""
     kind = model if inspect.isclass(model) else type(model)
     if inspect.isclass(model) and inspect.isabstract(model):
         raise UserError(f"{kind.__name__} is an abstract class, not a model")
-    module = "notebook" if kind.__module__ in ("__main__", "builtins") else kind.__module__
-    name = f"{module}:{kind.__qualname__.replace('<locals>.', '')}"
+    name = f"{module_name(kind)}:{kind.__qualname__.replace('<locals>.', '')}"
     if inspect.isclass(model):
         with one_line(f"{name} cannot be made", hint="give an object of the class"), usage_deferred():
             model = model()

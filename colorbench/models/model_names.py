@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from colorbench.errors import UserError
-from colorbench.registry import registered
+from colorbench.registry import registered, split_tag
 
 OPTIONS = ("decode", "temperature", "weights", "contract", "manifest")
 IMAGES, ONNX = "images:", "onnx:"
@@ -113,6 +113,29 @@ def _number(text: str, where: str) -> float:
     if not math.isfinite(value):
         raise UserError(f"the temperature must be a number, not {text!r}", where=where, hint="the paper uses 0.38")
     return value
+
+
+GENERIC = ("best", "checkpoint", "ckpt", "final", "last", "latest", "model", "net", "pytorch_model", "weights")
+"""Stems of weights files that name no training."""
+
+
+def name_of_weights(file: Path, model: str) -> str:
+    """Return a name for a user's weights file, which follows that of the model: ``zoo/cic@long-training``.
+
+    It is the stem of the file. ``trained/cic.safetensors`` is named by its folder if the stem is that of the model, and
+    ``trained/best.pth`` is ``trained-best``, unless the folder is that of a user.
+
+    Args:
+        file: the weights file.
+        model: name of the model, with or without prefix and tag.
+    """
+    stem, folder = file.stem, file.resolve().parent
+    private = folder in (Path.home().resolve(), folder.parent) or folder.parent.name in ("home", "Users")
+    if private:
+        return stem
+    if stem == split_tag(model)[0].rpartition("/")[2]:
+        return folder.name
+    return f"{folder.name}-{stem}" if stem.lower() in GENERIC else stem
 
 
 def short_name(path: Path) -> str:

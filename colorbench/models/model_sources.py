@@ -90,6 +90,21 @@ def class_label(kind: type) -> str:
     return f"{module}:{kind.__qualname__}"
 
 
+def module_name(kind: type) -> str:
+    """Return the module of a class; for ``__main__`` the name of the module or script that runs.
+
+    A notebook has neither: it is ``notebook``, and Python's prompt or ``python -c`` is ``interactive``.
+    """
+    if kind.__module__ not in ("__main__", "builtins"):
+        return kind.__module__
+    main = sys.modules.get("__main__")
+    if (spec := getattr(main, "__spec__", None)) is not None:  # python -m package.module
+        return str(spec.name).removesuffix(".__main__")
+    if (file := getattr(main, "__file__", None)) is not None:
+        return Path(file).stem
+    return "notebook" if "ipykernel" in sys.modules else "interactive"
+
+
 def _import_file(path: Path) -> ModuleType:
     name = f"{_FILE_MODULE}{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
     spec = importlib.util.spec_from_file_location(name, path)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from colorbench.models import BASELINES
+from colorbench.models.model_names import IMAGES
 from colorbench.reporting.number_formatting import format_interval, format_number
 from colorbench.results import Metric, Record
 
@@ -71,6 +72,11 @@ def table_of_protocols(results: Sequence[tuple[Sequence[Record], str]]) -> Model
     return ModelTable(names, heads, [[column.get(name, ("–", "")) for column in by_column] for name in names])
 
 
+def kind_of(names: Sequence[str]) -> str:
+    """Return what names of models are, as the head of their column: folders of ``predictions``, or of any ``model``."""
+    return "predictions" if all(name.startswith(IMAGES) for name in names) else "model"
+
+
 def _head(metric: Metric) -> list[str]:
     """Return the name of a metric, and its unit with an arrow to the better values."""
     arrow = {True: "↑", False: "↓", None: ""}[metric.higher_is_better]
@@ -117,6 +123,6 @@ def _markdown(table: ModelTable) -> str:
         for name, row in zip(table.names, table.rows, strict=True)
     ]
     heads = [" ".join(part for part in head if part) for head in table.heads]
-    text = pd.DataFrame(rows, columns=["model", *heads])
+    text = pd.DataFrame(rows, columns=[kind_of(table.names), *heads])
     sides = ["left"] + ["right"] * len(heads)
     return str(text.to_markdown(index=False, disable_numparse=True, colalign=sides))

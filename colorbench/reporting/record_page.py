@@ -132,12 +132,27 @@ def page(
         too_few_images=too_few_images(record),
         minus=[{"head": head, "differences": differences} for head, differences in difference_from(record)],
         baselines=[{"head": head, "scores": values(other)} for head, other in shown],
+        captions=_captions(record),
         remarks=remarks(record),
         plots=list(record_plots(record, shown, one_legend=True).values()),
         images=images,
         missing=missing,
         facts=_facts(record),
     )
+
+
+def _captions(record: Record) -> list[str]:
+    """Return the sentences on the signs in the table of results; none on a sign that it does not contain."""
+    intervals = any(metric.ci_low is not None for metric in record.metrics)
+    different = any(one.ci_low is not None for _, found in difference_from(record) for one in found.values())
+    captions = []
+    if intervals or different:
+        captions.append("[low, high]: 95 % bootstrap confidence interval over images.")
+    if different:
+        captions.append("Bold differences exclude zero.")
+    if any(map(low_effective_n, record.metrics)):
+        captions.append("n_eff: effective sample size: images of equal weight that would be as precise.")
+    return captions
 
 
 def _minus(text: str) -> str:

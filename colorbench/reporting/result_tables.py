@@ -13,7 +13,13 @@ from rich.text import Text
 
 from colorbench.reporting import format_number, too_few_images
 from colorbench.reporting.baseline_columns import baselines, difference_from, values
-from colorbench.reporting.model_table import ModelTable, name_of_protocol, table_of_protocol, table_of_protocols
+from colorbench.reporting.model_table import (
+    ModelTable,
+    kind_of,
+    name_of_protocol,
+    table_of_protocol,
+    table_of_protocols,
+)
 from colorbench.reporting.number_formatting import format_interval
 from colorbench.reporting.record_remarks import difference_from_constant_color, low_effective_n, remarks
 from colorbench.reporting.terminal_lines import line
@@ -202,7 +208,8 @@ def _scores(record: Record, beside: Sequence[Record], headline: str, longest: in
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("", overflow="fold", no_wrap=longest is None)
     short = record.model.name.rpartition("/")[2]
-    table.add_column(short if len(short) <= LONGEST_HEAD else "model", justify="right", no_wrap=True)
+    head = short if len(short) <= LONGEST_HEAD else kind_of([record.model.name])
+    table.add_column(head, justify="right", no_wrap=True)
     # 80 columns have no room for a second difference: ``difference_from_constant_color`` gives that of the headline.
     deltas = difference_from(record, narrow=True)
     for head, _ in deltas:

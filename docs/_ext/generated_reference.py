@@ -157,7 +157,7 @@ def models_page() -> str:
     from colorbench.models import load_model, tags_of
     from colorbench.registry import registered
 
-    note = "`colorbench show NAME --explain` prints the same card. Results are those of the records that ship, on 650 images."
+    note = "`colorbench show NAME --explain` prints the card, too. Results: the shipped records, on 650 images."
     parts = [f"# Models\n\nThe models of the installed packages. {note} [low, high]: 95 % confidence interval.\n"]
     for plugin in registered("models"):
         # The class's own, where it has one: weights that are not shipped need not be here.
@@ -191,7 +191,7 @@ def specs() -> list[Any]:
 
 def protocols_page() -> str:
     """Return one page: every installed protocol with its version, metrics, parameters and presets."""
-    parts = ["# Protocols\n\nThe protocols of the installed packages. `colorbench show NAME --explain` prints the same.\n"]
+    parts = ["# Protocols\n\nAll installed protocols. `colorbench show NAME --explain` prints the same.\n"]
     for spec in specs():
         needs = f" It needs a model with {', '.join(map(code, spec.needs))}." if spec.needs else ""
         headline = f" Boards sort by `{spec.headline}`."

@@ -42,6 +42,17 @@ def test_none_on_a_terminal_which_has_a_bar_and_none_where_nothing_was_wanted(mo
     assert log_of(monkeypatch, quiet=True) == []
 
 
+def test_a_training_has_its_number_of_steps_before_the_first() -> None:
+    stream = io.StringIO()
+    with progress_display.TrainingProgressBar(Console(file=stream, width=100, force_terminal=True), 18000) as bar:
+        time.sleep(0.3)
+        before = stream.getvalue()
+        bar.advanced(1, 18000)
+        bar.stepped(1, 18000, {"loss": 5.0}, 12.0)
+    assert "0/18000" in before and "before the first step" in before and "0/?" not in before
+    assert "1/18000" in stream.getvalue() and "loss 5" in stream.getvalue()
+
+
 def test_a_step_without_progress_reports_too_and_in_its_own_unit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress_display, "LOG_PERIOD", 0.02)
     stream = io.StringIO()

@@ -134,7 +134,7 @@ def test_the_command_leaves_out_what_is_unreadable_and_says_so(
     members = {**files_of(images), "broken.png": b"no image"}
     tar = write_tar(tmp_path / "set.tar", members)
     output = tmp_path / "small"
-    done = colorbench("cache", "images", "--short-side", "32", "--data", tar, "-o", output)
+    done = colorbench("cache", "--short-side", "32", "-d", tar, "-o", output)
     assert done.returncode == 1 and "wrote 3 of 4 images of set" in done.stdout
     assert "unreadable images: 1 (broken.png: not a known image format)" in done.stderr
     assert json.loads((output / FILE).read_text())["short_side"] == 32

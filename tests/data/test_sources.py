@@ -251,14 +251,22 @@ def test_real_images_with_a_table_of_classes() -> None:
     assert dataset == open_dataset(DATA / "ilsvrc_val650" / "images")
 
 
-def test_a_dataset_in_images_has_the_name_of_its_set_but_not_of_a_user(
+def test_a_dataset_in_images_has_the_name_of_its_set_and_not_of_a_project_or_user(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for root in ("alice/images", "places/images"):
+    for root in ("alice/images", "project/images", "places/images"):
         put(tmp_path / root / "x.png")
-    monkeypatch.setenv("HOME", str(tmp_path / "alice"))
-    assert open_dataset(tmp_path / "places" / "images").name == "places"
-    assert open_dataset(tmp_path / "alice" / "images").name == "images"
+    (tmp_path / "places" / "labels.csv").write_text("file,class_index,synset\nx.png,3,n00000003\n")
+    for spec, folder, name in (
+        ("places/images", ".", "places"),
+        ("images", "places", "places"),
+        ("places", ".", "places"),
+        ("alice/images", ".", "images"),
+        ("project/images", ".", "images"),
+        ("images", "project", "images"),
+    ):
+        monkeypatch.chdir(tmp_path / folder)
+        assert open_dataset(spec).name == name, (spec, folder)
 
 
 def test_a_name_is_known_before_the_dataset_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from colorbench.errors import UserError
 from colorbench.models.colorizer_interfaces import HasFeatures, PredictsDistribution, RandomWeights
 from colorbench.models.model_card import ModelCard
 from colorbench.models.model_loading import load_model
-from colorbench.models.model_names import ModelName, expand_names, parse_name, split_names
+from colorbench.models.model_names import ModelName, expand_names, name_of_weights, parse_name, split_names
 from colorbench.models.weights_files import load_weights, save_weights
 from tests.support.engine import DistanceProtocol, with_protocol
 from zoo.cic.colorizer import SHIPPED
@@ -183,6 +185,44 @@ def test_objects_classes_and_networks_are_models(
 def test_what_is_no_model_is_one_line(model: Any) -> None:
     with pytest.raises(UserError, match="has no card|cannot be made"):
         load_model(model)
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("trained/long.safetensors", "long"),
+        ("trained/cic.safetensors", "trained"),
+        ("exp-7/best.pth", "exp-7-best"),
+        ("exp-7/Model.pt", "exp-7-Model"),
+        ("home/alice/best.pth", "best"),
+        ("home/alice/cic.pth", "cic"),
+        ("/cic.pth", "cic"),
+    ],
+)
+def test_a_weights_file_is_named_by_what_distinguishes_it(tmp_path: Path, file: str, name: str) -> None:
+    for model in ("zoo/cic", "zoo/cic.small", "cic"):
+        assert name_of_weights(tmp_path / file, model) == name
+
+
+@pytest.mark.parametrize("how", ["script", "module", "prompt", "imported"])
+def test_a_model_object_is_named_by_its_script_or_module(tmp_path: Path, how: str) -> None:
+    text = (
+        "from colorbench.models import ModelCard, load_model\n"
+        "class Warm:\n    card = ModelCard(title='warm')\n"
+        "    def colorize(self, lightness):\n        return lightness.repeat(1, 2, 1, 1)\n"
+        "if __name__ == '__main__':\n    print(load_model(Warm()).full_name)\n"
+    )
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "evaluate.py").write_text(text)
+    imported = "from package.evaluate import Warm, load_model\nprint(load_model(Warm).full_name)"
+    arguments, name = {
+        "script": (["package/evaluate.py"], "evaluate:Warm"),
+        "module": (["-m", "package.evaluate"], "package.evaluate:Warm"),
+        "prompt": (["-c", text], "interactive:Warm"),
+        "imported": (["-c", imported], "package.evaluate:Warm"),
+    }[how]
+    done = subprocess.run([sys.executable, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.stdout == f"{name}\n", done.stderr
 
 
 def test_weights_of_one_stem_are_two_models(tmp_path: Path) -> None:

@@ -63,6 +63,20 @@ def test_the_page_shows_every_number_with_its_interval(stored) -> None:
     assert "interval too short" in text
 
 
+def test_signs_are_explained_only_where_they_are(make_record) -> None:
+    record = make_record("zoo/cic.small")
+    text = page(record)
+    signs = ("[low, high]", "Bold differences", "n_eff: ")
+    assert all(sign in text for sign in signs)
+    none = {"ci_low": None, "ci_high": None}
+    metrics = [metric.model_copy(update={**none, "effective_n": float(metric.n)}) for metric in record.metrics]
+    differences = [one.model_copy(update=none) for one in record.differences]
+    few = record.model_copy(update={"metrics": metrics, "differences": differences})
+    assert not any(sign in page(few) for sign in signs)
+    text = page(few.model_copy(update={"differences": record.differences}))
+    assert "[low, high]" in text and "n_eff: " not in text
+
+
 def test_where_nothing_is_taken_from_gray_the_controls_are(make_record) -> None:
     record = make_record("zoo/cic.small")
     (known, *_) = record.differences

@@ -48,6 +48,15 @@ def test_a_number_stands_between_its_interval_and_its_baselines(printed) -> None
 
 
 @pytest.mark.parametrize(
+    ("model", "head"),
+    [("images:out", "images:out"), ("images:a/colored-by-hand", "predictions"), ("zoo/a-very-long-name", "model")],
+)
+def test_the_column_of_a_long_name_says_what_it_names(printed, model: str, head: str) -> None:
+    text = printed(model=model)
+    assert next(line for line in text.splitlines() if "Δ vs. gray" in line).split()[0] == head
+
+
+@pytest.mark.parametrize(
     ("low", "high", "verdict"),
     [
         (0.5, 2.0, "significantly better than the constant baseline, +1.25 [+0.50, +2.00]"),

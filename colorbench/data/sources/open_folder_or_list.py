@@ -20,6 +20,9 @@ from colorbench.data.sources.packaged import SAMPLES, open_packaged
 from colorbench.data.sources.samples import dataset_of_samples, sample_of
 from colorbench.errors import UserError, path_hint
 
+LABELS = "labels.csv"
+"""Table of classes, in a folder of images or beside its ``images/``."""
+
 
 def open_dataset(
     spec: str | Path | None = None, *, list_file: Path | None = None, labels: Path | None = None
@@ -110,12 +113,13 @@ def _open_folder(spec: str | Path, list_file: Path | None, labels: Path | None) 
 
 
 def _name_of(root: Path) -> str:
-    """Return the name of the dataset in a folder: the folder's, or of ``SET/images`` that of the set.
+    """Return the name of the dataset in a folder: its own, or SET for ``SET/images`` beside ``SET/labels.csv``.
 
-    ``~/images`` is "images": the name of a home folder is that of its user, who is named in no result.
+    The name does not depend on the current folder. Without the labels, ``images`` may be in any folder, such as that of
+    a project or of a user, which does not name the images.
     """
-    parent = root.parent
-    return parent.name if root.name == "images" and parent.name and parent != Path.home().resolve() else root.name
+    beside = root.name == "images" and (root.parent / LABELS).is_file()
+    return root.parent.name if beside and root.parent.name else root.name
 
 
 def _folder(spec: str | Path) -> tuple[Path, Path | None]:
@@ -129,7 +133,7 @@ def _folder(spec: str | Path) -> tuple[Path, Path | None]:
         raise UserError(
             "this is a file, not a folder of images", where=str(root), hint="give the folder that contains it"
         )
-    beside = (root.parent if root.name == "images" else root) / "labels.csv"
+    beside = (root.parent if root.name == "images" else root) / LABELS
     if not beside.is_file():
         return root, None
     return (root / "images" if (root / "images").is_dir() else root), beside

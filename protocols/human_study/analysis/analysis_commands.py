@@ -114,9 +114,10 @@ def _print_analysis(terminal: Console, analysis: Analysis, folder: Path, folders
             f"{format_p(one.p_holm)} (Holm)",
             soft_wrap=True,
         )
-    terminal.print(
-        "[low, high]: 95 % confidence interval over participants and images (two-way clustered)", style="dim"
-    )
+    if any(row.rate.interval for row in result.methods):
+        terminal.print(
+            "[low, high]: 95 % confidence interval over participants and images (two-way clustered)", style="dim"
+        )
     terminal.print(Text.assemble("page: ", (str(folder / PAGE), "bold")), soft_wrap=True)
     for folder_of_record in folders:
         terminal.print(Text.assemble("record: ", (str(folder_of_record / "record.json"), "bold")), soft_wrap=True)
