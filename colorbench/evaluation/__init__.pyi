@@ -2,8 +2,6 @@ from .build_record import build_record as build_record
 from .build_record import protocol_part as protocol_part
 from .build_record import write_result as write_result
 from .devices_and_memory import numerics as numerics
-from .feature_store import FeatureMatrix as FeatureMatrix
-from .feature_store import FeatureStore as FeatureStore
 from .feature_store import read_features as read_features
 from .metric_aggregation import differences_from as differences_from
 from .metric_aggregation import few_images_note as few_images_note

@@ -26,7 +26,7 @@ from colorbench.results import Files, Record, Shard, first_positions, read_recor
 from colorbench.results.rows_parquet import rows_bytes
 from colorbench.results.shard import StoredArrays, key_of, merge, pack, shard_count, unpack
 from colorbench.storage import file_sha256, write_atomic
-from colorbench.storage.atomic_files import atomic_file, rename, write_once
+from colorbench.storage.atomic_files import atomic_file, set_aside, write_once
 from colorbench.storage.npz import write_npz
 
 
@@ -193,7 +193,7 @@ class RunDirectory:
             what = f"a shard was damaged {MOST_DAMAGED} times after it was written"
             raise RunError(what, where=str(path), hint="check the disk, or use another --output")
         with contextlib.suppress(FileNotFoundError):  # another process has found it, too
-            aside = self._aside(path)
+            aside = set_aside(path, self.path)
             self.say(f"{path} is damaged: it is now {aside.name}, and its images are evaluated again")
 
     def complete(self, images: int) -> bool:
@@ -268,13 +268,7 @@ class RunDirectory:
 
     def set_aside(self, *paths: Path) -> list[Path]:
         """Rename damaged files, so that they are made again; return the new paths."""
-        return [self._aside(path) for path in dict.fromkeys(paths) if os.path.lexists(path)]
-
-    def _aside(self, path: Path) -> Path:
-        """Rename a damaged file to a name that is not used, in the folder of the run."""
-        aside = self.path / f"{path.stem}.damaged-{uuid4().hex[:8]}{path.suffix}"
-        rename(path, aside)
-        return aside
+        return [set_aside(path, self.path) for path in dict.fromkeys(paths) if os.path.lexists(path)]
 
     def remove_if_empty(self, root: Path) -> None:
         """Remove the folder if it is empty, and then empty parent folders below ``root``."""

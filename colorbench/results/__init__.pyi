@@ -2,6 +2,8 @@ from .comparison_schema import Comparison as Comparison
 from .duplicate_images import copy_notes as copy_notes
 from .duplicate_images import first_positions as first_positions
 from .duplicate_images import without_copies as without_copies
+from .feature_matrices import FeatureMatrix as FeatureMatrix
+from .feature_matrices import FeatureStore as FeatureStore
 from .metric_spec import MetricSpec as MetricSpec
 from .preset_source import PresetSource as PresetSource
 from .provenance import collect_provenance as collect_provenance

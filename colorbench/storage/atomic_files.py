@@ -142,6 +142,18 @@ def rename(path: Path, target: Path) -> None:
         os.replace(path, target)
 
 
+def set_aside(path: Path, folder: Path | None = None) -> Path:
+    """Rename a damaged file, or what is in its place, to a name that is not used; return it.
+
+    Args:
+        path: of the file.
+        folder: for the new name, on the same file system; default: the same folder.
+    """
+    aside = (folder or path.parent) / f"{path.stem}.damaged-{uuid4().hex[:8]}{path.suffix}"
+    rename(path, aside)
+    return aside
+
+
 def durable_sha256(path: Path) -> str:
     """Wait until a file is on disk, and return the hexadecimal sha256 of its bytes.
 

@@ -7,12 +7,14 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from colorbench.storage.atomic_files import write_atomic
+from colorbench.storage.atomic_files import set_aside, write_atomic
 
 
 def write_cached_json(path: Path, value: Any, *, durable: bool = False) -> None:
-    """Write a value atomically, after a line with the sha256 of its text."""
+    """Write a value atomically, after a line with the sha256 of its text; a folder in its place is set aside."""
     text = json.dumps(value).encode()
+    if path.is_dir():
+        set_aside(path)
     write_atomic(path, sha256(text).hexdigest().encode() + b"\n" + text, durable=durable)
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from colorbench.data import Dataset
 from colorbench.errors import RunError, UserError
-from colorbench.evaluation import FeatureStore, ProtocolContext, ThroughputMeter, read_features
+from colorbench.evaluation import ProtocolContext, ThroughputMeter, read_features
 from colorbench.models import (
     FeatureExtractor,
     FeatureSpec,
@@ -35,7 +35,7 @@ from colorbench.models import (
 )
 from colorbench.processes import Unit
 from colorbench.registry import split_tag
-from colorbench.results import Shard
+from colorbench.results import FeatureStore, Shard
 from colorbench.storage import digest_of, npz_bytes, write_atomic
 from protocols.linear_probe.linear_classifiers import (
     Fitted,

@@ -20,7 +20,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from colorbench.evaluation import FeatureMatrix, FeatureStore
+from colorbench.results import FeatureMatrix, FeatureStore
 
 BLOCK = 512  # rows that are converted to float32 at a time
 MAX_ITERATIONS = 300

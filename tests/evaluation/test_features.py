@@ -14,10 +14,11 @@ from PIL import Image
 from colorbench.color import rgb_to_lab
 from colorbench.data import Dataset, contents_digest, open_dataset
 from colorbench.errors import RunError, UserError
-from colorbench.evaluation.feature_store import FeatureStore, read_features
+from colorbench.evaluation import read_features
 from colorbench.evaluation.protocol_interfaces import ThroughputMeter
 from colorbench.evaluation.run_config import ExecutionConfig
 from colorbench.models import FeatureExtractor, FeatureSpec, Pooling, chosen_layers
+from colorbench.results import FeatureStore
 from tests.support.engine import Listening
 from tests.support.probe import Blocks, write_classes
 

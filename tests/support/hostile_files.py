@@ -7,6 +7,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -161,3 +162,27 @@ HOSTILE_ARRAYS: dict[str, Callable[[], bytes]] = {
     "no images": lambda: _npz({"x.npy": _npy(np.array(1.0))}),
     "no archive": lambda: b"PK\x03\x04",
 }
+
+
+def flip(path: Path, share: float) -> None:
+    """Flip one bit of the byte at a share of a file's length, in place."""
+    data = bytearray(path.read_bytes())
+    position = min(int(share * len(data)), len(data) - 1)
+    data[position] ^= 1 << (position % 8)
+    path.write_bytes(data)
+
+
+def cut(path: Path, share: float) -> None:
+    """Cut a file off at a share of its length."""
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+
+
+def emptied(path: Path) -> None:
+    """Leave no byte of a file."""
+    path.write_bytes(b"")
+
+
+def replaced_by_folder(path: Path) -> None:
+    """Put a folder in the place of a file."""
+    path.unlink()
+    path.mkdir()
