@@ -1,13 +1,15 @@
 """Writing and reading of a training's checkpoint.
 
 Checkpoints are written atomically. Rows of a log after the last checkpoint are dropped when a training resumes, since
-those steps are repeated.
+those steps are repeated. The last 32 bytes of a checkpoint are the sha256 of those before them: torch reads a file with
+a flipped bit without an error.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,12 @@ import torch
 
 from colorbench.errors import RunError, UserError
 from colorbench.storage.atomic_files import rename
+from colorbench.storage.checked_files import ends_with_digest
 
-FORMAT = 3
+FORMAT = 4
 """Format version of checkpoints; raised when older ones can no longer be resumed."""
+_DIGEST = 32
+"""Bytes of a sha256."""
 
 
 def save_checkpoint(state: Mapping[str, Any], path: Path) -> None:
@@ -29,8 +34,15 @@ def save_checkpoint(state: Mapping[str, Any], path: Path) -> None:
     partial = path.with_suffix(".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
+        with partial.open("w+b") as file:
             torch.save({"format": FORMAT, **state}, file)
+            # The last two bytes of a zip archive are the length of its comment, so far 0.
+            file.seek(-2, os.SEEK_END)
+            file.write(_DIGEST.to_bytes(2, "little"))
+            file.seek(0)
+            digest = file_digest(file, "sha256").digest()
+            file.seek(0, os.SEEK_END)
+            file.write(digest)
             file.flush()
             os.fsync(file.fileno())
         rename(partial, path)
@@ -51,6 +63,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """
     hint = "use another -o, or remove it to start over"
     try:
+        if not ends_with_digest(path):
+            raise ValueError("its bytes do not have the checksum that is stored with them")
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the reader may raise any error for a damaged file
         what = f"the checkpoint cannot be read: {str(error).splitlines()[0]}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -19,11 +19,14 @@ from colorbench.color import rgb_to_lab
 from colorbench.data import Dataset, Sample, UnreadableImage, decode_image, get_preprocessing
 from colorbench.data.batch_loader import map_ahead
 from colorbench.errors import UserError
-from colorbench.storage import Lock
+from colorbench.storage import Lock, file_sha256, read_cached_json, write_cached_json
+from colorbench.storage.atomic_files import set_aside
 from colorbench.training.training_preset import CropStage
 
 HELD_SHARE = 0.035
 MINIMUM_HELD = 8
+INDEX = "index.json"
+"""Written last: a digest of the cached files, and the sha256 of each file of the cache."""
 
 
 @dataclass(frozen=True)
@@ -62,38 +65,81 @@ class ImageCache:
         return sha256(self.hashes[indices].astype("<u8").tobytes()).hexdigest()[:16]
 
 
-def build_cache(datasets: Sequence[Dataset], folder: Path, size: int, workers: int = 2) -> ImageCache:
+def build_cache(
+    datasets: Sequence[Dataset],
+    folder: Path,
+    size: int,
+    workers: int = 2,
+    *,
+    check: bool = True,
+    say: Callable[[str], None] = lambda text: None,
+) -> ImageCache:
     """Decode every image once, squashed to ``size``; an existing cache of the same files is reused.
 
-    Other processes that need the same cache wait: a file that is written again under a memory map ends its readers.
+    Other processes that need the same cache wait.
+
+    Args:
+        datasets: whose images are in the cache, in this order.
+        folder: of the cache.
+        size: side of the squashed images, in pixels.
+        workers: threads that decode.
+        check: compare the checksums of an existing cache; one process of a machine is enough.
+        say: called with a line about each damaged file; it is set aside, and the cache is made again.
 
     Raises:
         UserError: if no image can be read.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    samples = [sample for dataset in datasets for sample in dataset.samples]
-    counts = " ".join(str(len(dataset)) for dataset in datasets)
-    ids = "\n".join([counts, *(f"{_file_of(sample)} {sample.size} {sample.modified} {size}" for sample in samples)])
-    listing = folder / "files.txt"
+    files = _files_digest(datasets, size)
+    index = folder / INDEX
 
     def complete() -> bool:
-        return listing.is_file() and listing.read_text() == ids
+        return bool((read_cached_json(index) or {}).get("files") == files)
 
-    if not complete():
+    def damaged() -> list[Path]:
+        checksums = read_cached_json(index)["checksums"]
+        return [folder / name for name, expected in checksums.items() if _sha256(folder / name) != expected]
+
+    if not complete() or (check and damaged()):
         while (lock := Lock.take(folder / ".building.lock")) is None:
             time.sleep(0.1)
         try:
+            if complete() and check:
+                for path in damaged():
+                    aside = f"it is now {set_aside(path).name}" if os.path.lexists(path) else "it is missing"
+                    say(f"{path} is damaged: {aside}, and all images are decoded again")
+                    index.unlink(missing_ok=True)
             if not complete():
-                listing.unlink(missing_ok=True)
-                _write_files(datasets, folder, size, workers)
-                listing.write_text(ids)
+                _clear(index)
+                written = _write_files(datasets, folder, size, workers)
+                checksums = {name: file_sha256(folder / name) for name in written}
+                write_cached_json(index, {"files": files, "checksums": checksums})
         finally:
             lock.release()
     return open_cache(folder)
 
 
-def _write_files(datasets: Sequence[Dataset], folder: Path, size: int, workers: int) -> None:
-    """Write the files of a cache but its listing, which is written last: an interrupted cache is invalid."""
+def _files_digest(datasets: Sequence[Dataset], size: int) -> str:
+    """Return the sha256 of the names, sizes and times of all files, and of the size of the squashed images."""
+    digest = sha256(" ".join(str(count) for count in (size, *(len(dataset) for dataset in datasets))).encode())
+    for dataset in datasets:
+        for sample in dataset.samples:
+            digest.update(f"\n{_file_of(sample)} {sample.size} {sample.modified}".encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def _sha256(path: Path) -> str | None:
+    try:
+        return file_sha256(path)
+    except OSError:
+        return None
+
+
+def _write_files(datasets: Sequence[Dataset], folder: Path, size: int, workers: int) -> Sequence[str]:
+    """Write the files of a cache but its index, which is written last; return their names.
+
+    An existing file is removed first: writing under the memory map of another process would end that process.
+    """
     samples = [sample for dataset in datasets for sample in dataset.samples]
     config = get_preprocessing(f"squash{size}")
 
@@ -104,7 +150,10 @@ def _write_files(datasets: Sequence[Dataset], folder: Path, size: int, workers: 
             return str(error)
         return config.apply(image.rgb), int(image.sha256[:16], 16)
 
-    path = folder / "pixels.npy"
+    names = ("pixels.npy", "hashes.npy", "sources.npy", "skipped.json")
+    for name in names:
+        _clear(folder / name)
+    path = folder / names[0]
     pixels = np.lib.format.open_memmap(path, "w+", np.uint8, (len(samples), size, size, 3))
     _reserve(path)
     hashes: list[int] = []
@@ -124,6 +173,14 @@ def _write_files(datasets: Sequence[Dataset], folder: Path, size: int, workers: 
     np.save(folder / "hashes.npy", np.array(hashes, dtype=np.uint64))
     np.save(folder / "sources.npy", np.array(sources, dtype=np.int64))
     (folder / "skipped.json").write_text(json.dumps(skipped))
+    return names
+
+
+def _clear(path: Path) -> None:
+    if path.is_dir():
+        set_aside(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _file_of(sample: Sample) -> str:

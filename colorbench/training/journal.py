@@ -1,13 +1,18 @@
-"""CSV log of a training's values, which is truncated when the training resumes."""
+"""CSV log of a training's values; the checkpoint has a copy of it, to which it returns when the training resumes."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from colorbench.errors import RunError
 from colorbench.storage import write_atomic
+from colorbench.storage.atomic_files import set_aside
+
+TABLES = ("log.csv", "validation.csv")
+"""Values of the training, and of its validations."""
 
 
 class Journal:
@@ -17,17 +22,30 @@ class Journal:
         self.path = path
 
     def rows(self) -> list[dict[str, float]]:
-        """Read all rows; an incomplete row is ignored."""
-        if not self.path.is_file():
+        """Read all rows; an incomplete row is ignored.
+
+        Raises:
+            RunError: for a damaged file.
+        """
+        if not self.path.exists():
             return []
-        with self.path.open(newline="") as file:
-            reader = csv.reader(file)
-            header = next(reader, [])
-            return [
-                {name: float(value) for name, value in zip(header, row, strict=True)}
-                for row in reader
-                if len(row) == len(header) and all(row)
-            ]
+        try:
+            with self.path.open(newline="", encoding="ascii") as file:
+                reader = csv.reader(file)
+                header = next(reader, [])
+                rows = [
+                    {name: float(value) for name, value in zip(header, row, strict=True)}
+                    for row in reader
+                    if len(row) == len(header) and all(row)
+                ]
+        except (OSError, ValueError, csv.Error) as error:
+            hint = "run the same command again: the table of the last checkpoint is restored"
+            raise RunError("a table of this training is damaged", where=str(self.path), hint=hint) from error
+        return rows
+
+    def text(self) -> str:
+        """Return the content of the file; empty if there is none."""
+        return self.path.read_bytes().decode("ascii", "replace") if self.path.is_file() else ""
 
     def append(self, row: Mapping[str, float]) -> None:
         """Append a row; the first one determines the header."""
@@ -35,13 +53,31 @@ class Journal:
         with self.path.open("a", newline="") as file:
             file.write(head + _line(_values(row)))
 
-    def rewind(self, step: int) -> None:
-        """Drop all rows after ``step``."""
-        kept = [row for row in self.rows() if row["step"] <= step]
-        if kept:
-            write_atomic(self.path, "".join([_line(kept[0]), *(_line(_values(row)) for row in kept)]).encode())
+    def restore(self, text: str, say: Callable[[str], None]) -> None:
+        """Return to the content of a checkpoint; rows after it are dropped, since their steps are repeated.
+
+        Args:
+            text: content when the checkpoint was written.
+            say: called with a line if the file has other rows, or is none; it is then set aside.
+        """
+        found = self.text()
+        if self.path.exists() and not (self.path.is_file() and found.startswith(text)):
+            say(f"{self.path} is damaged: it is now {set_aside(self.path).name}, and the last checkpoint's is restored")
+        if text:
+            write_atomic(self.path, text.encode())
         else:
             self.path.unlink(missing_ok=True)
+
+
+def table_texts(folder: Path) -> dict[str, str]:
+    """Return the contents of the tables of a training, for its checkpoint."""
+    return {name: Journal(folder / name).text() for name in TABLES}
+
+
+def restore_tables(folder: Path, texts: Mapping[str, str], say: Callable[[str], None]) -> None:
+    """Return to the tables of a checkpoint; see ``Journal.restore``."""
+    for name in TABLES:
+        Journal(folder / name).restore(texts.get(name, ""), say)
 
 
 def _values(row: Mapping[str, float]) -> list[str]:

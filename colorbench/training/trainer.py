@@ -28,7 +28,7 @@ from colorbench.training.accelerator import Dtype, Tracking, make_accelerator
 from colorbench.training.checkpoint import load_checkpoint, save_checkpoint
 from colorbench.training.copied_weights import copy_weights
 from colorbench.training.image_cache import MINIMUM_HELD, ImageCache, crop_batch, cut_rgb
-from colorbench.training.journal import Journal
+from colorbench.training.journal import TABLES, Journal, restore_tables, table_texts
 from colorbench.training.learning_rate_schedule import learning_rate
 from colorbench.training.optimizer import make_optimizer, moving_average
 from colorbench.training.training_batches import Feed, Order
@@ -120,6 +120,8 @@ class Trainer:
         self.step, self.seconds = 0, 0.0
         self.history: list[str] = []
         """Changes of settings when the training was resumed."""
+        self.remarks: list[str] = []
+        """Lines for the user about damaged files."""
         module: Any = task  # both a Task and a Module; Python has no intersection types
         self.task = module
         self.model: Any = None
@@ -127,7 +129,7 @@ class Trainer:
         self.optimizer: Any = make_optimizer(module, preset)
         self.average = moving_average(module.network, preset.average)
         self.order = Order(self.bag, preset, preset.steps, options.seed)
-        self.log = Journal(options.folder / "log.csv")
+        self.log = Journal(options.folder / TABLES[0])
         self.validation = (
             Validation(task, preset, cache, options.folder, make_colorizer)
             if self.accelerator.is_main_process
@@ -145,7 +147,7 @@ class Trainer:
         Raises:
             UserError: for a checkpoint with other settings or images, or one that may not be resumed.
         """
-        exists = self.checkpoint.is_file()
+        exists = self.checkpoint.exists()
         if exists and not self.options.resume:
             where = str(self.options.folder)
             raise UserError("a training run already exists", where=where, hint="resume it, or use another -o")
@@ -337,10 +339,8 @@ class Trainer:
         self.task.to(self.accelerator.device).to(memory_format=torch.channels_last)
 
     def _initialize(self) -> None:
-        for name in ("log.csv", "validation.csv"):
-            if self.accelerator.is_main_process:
-                Journal(self.options.folder / name).rewind(0)
         if self.accelerator.is_main_process:  # the other processes get its weights
+            restore_tables(self.options.folder, {}, self.remarks.append)
             rng = np.random.default_rng([self.options.seed, 0])
             picked = rng.choice(self.chosen, min(INITIAL_IMAGES, len(self.chosen)), replace=False)
             lab = crop_batch(self.cache.pixels, picked, self.preset.views[0], rng)
@@ -370,6 +370,7 @@ class Trainer:
             "step": self.step,
             "seconds": self.seconds,
             "history": self.history,
+            "tables": table_texts(self.options.folder),
         }
         save_checkpoint(state, self.checkpoint)
 
@@ -393,6 +394,5 @@ class Trainer:
         self.average.load_state_dict(state["averaged"])
         torch.set_rng_state(state["random"])
         if self.accelerator.is_main_process:
-            self.log.rewind(self.step)
-            Journal(self.options.folder / "validation.csv").rewind(self.step)
+            restore_tables(self.options.folder, state["tables"], self.remarks.append)
         return state["scaler"]

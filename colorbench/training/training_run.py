@@ -92,7 +92,8 @@ def train(config: TrainingConfig, reporter: TrainingProgress) -> Path:
     with accelerator.main_process_first(), accelerator.local_main_process_first():
         say(f"reading images of {', '.join(source.name for source in config.sources)}")
         datasets = [source.dataset for source in config.sources]
-        cache = build_cache(datasets, options.folder / "images", config.preset.cache_size, config.workers)
+        folder, local = options.folder / "images", accelerator.is_local_main_process
+        cache = build_cache(datasets, folder, config.preset.cache_size, config.workers, check=local, say=say)
     if cache.skipped:
         say(f"skipped {len(cache.skipped)} unreadable files; the first: {cache.skipped[0][0]}: {cache.skipped[0][1]}")
     indices = cache.drawn(options.repeats)
@@ -107,7 +108,10 @@ def train(config: TrainingConfig, reporter: TrainingProgress) -> Path:
         return model
 
     trainer = Trainer(task, config.preset, cache, options, colorizer)
-    if trainer.begin() and config.weights.with_suffix(".json").is_file():
+    finished = trainer.begin()
+    for remark in trainer.remarks:
+        say(remark)
+    if finished and config.weights.with_suffix(".json").is_file():
         _write_figures(config, trainer, prior)
         say(f"training is already finished ({trainer.step} steps): {config.weights}; increase --steps to continue")
         return config.weights

@@ -12,7 +12,7 @@ import torch
 
 from colorbench.data import Dataset, get_preprocessing, load_batches, open_dataset
 from colorbench.errors import UserError
-from colorbench.storage import cache_folder, content_fingerprint, digest_of, write_atomic
+from colorbench.storage import cache_folder, content_fingerprint, digest_of, is_intact, write_checked
 from protocols.distribution.feature_networks import Backend
 
 SAME = "same"
@@ -48,11 +48,10 @@ class ReferenceSet:
         key = digest_of({**self.identity, "preprocessing": self.preprocessing, "backend": self.backend.identity})
         path = cache_folder() / "features" / f"{key[:32]}.npy"
         with self._lock:
-            if not path.is_file():
+            if not is_intact(path):
                 buffer = io.BytesIO()
                 np.save(buffer, self._made())
-                path.parent.mkdir(parents=True, exist_ok=True)
-                write_atomic(path, buffer.getvalue())
+                write_checked(path, buffer.getvalue(), durable=True)
             found: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
             return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -36,7 +36,7 @@ from colorbench.models import (
 from colorbench.processes import Unit
 from colorbench.registry import split_tag
 from colorbench.results import FeatureStore, Shard
-from colorbench.storage import digest_of, npz_bytes, write_atomic
+from colorbench.storage import digest_of, npz_bytes, read_checked, write_checked
 from protocols.linear_probe.linear_classifiers import (
     Fitted,
     Schedule,
@@ -251,6 +251,7 @@ class _Fits:
         self, train: FeatureStore, test: FeatureStore, choices: Choices, classes: int, context: ProtocolContext
     ) -> None:
         self.train, self.test, self.choices, self.classes = train, test, choices, classes
+        self.say = context.listener.message
         self.seed, self.device = context.settings.seed, context.settings.device
         decides = {
             "train": train.key,
@@ -269,7 +270,7 @@ class _Fits:
         """Return the layers whose classifier is not stored yet; those that are found are kept."""
         for layer in self.train.layers:
             path = self.folder / f"{layer}.npz"
-            if layer not in self.found and path.is_file() and (fitted := _read(path, self.key)) is not None:
+            if layer not in self.found and (fitted := _read(path, self.key, self.say)) is not None:
                 self.found[layer] = fitted
         return [layer for layer in self.train.layers if layer not in self.found]
 
@@ -332,11 +333,16 @@ def _write(path: Path, fitted: Fitted, key: str) -> None:
         "converged": fitted.converged,
     }
     parts = {"predictions": fitted.predictions, "about": np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)}
-    write_atomic(path, npz_bytes(parts), durable=False)
+    write_checked(path, npz_bytes(parts))
 
 
-def _read(path: Path, key: str) -> Fitted | None:
-    """Read a stored classifier; None if it has another key (two keys may share a shortened folder name)."""
-    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as parts:
+def _read(path: Path, key: str, say: Callable[[str], None]) -> Fitted | None:
+    """Read a stored classifier; None if it is missing or damaged, or has another key.
+
+    Two keys may share a shortened folder name.
+    """
+    if (data := read_checked(path, say)) is None:
+        return None
+    with np.load(io.BytesIO(data), allow_pickle=False) as parts:
         about = json.loads(parts["about"].tobytes())
         return Fitted(predictions=parts["predictions"], **about) if about.pop("key", None) == key else None

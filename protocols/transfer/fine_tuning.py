@@ -21,7 +21,7 @@ from colorbench.data import Dataset, get_preprocessing, load_batches
 from colorbench.errors import RunError, UserError
 from colorbench.evaluation import ExecutionConfig, ThroughputMeter
 from colorbench.results import Shard, first_positions, without_copies
-from colorbench.storage import write_atomic
+from colorbench.storage import read_checked, write_checked
 from colorbench.training import trapezoid
 from protocols.number_parameters import number_parameter
 from protocols.transfer.backbone import Backbone
@@ -139,7 +139,7 @@ def tune(
     n, size = len(images.lightness), images.lightness.shape[-1]
     each = max(1, n // plan.batch_size)
     total = plan.steps(n)
-    begin = _restore(checkpoint, key, backbone, head, optimizer)
+    begin = _restore(checkpoint, key, backbone, head, optimizer, progress.listener.message)
     progress.listener.started((plan.epochs - begin) * each * min(n, plan.batch_size))
     for epoch in range(begin, plan.epochs):
         rng = np.random.default_rng([plan.seed, epoch])
@@ -207,14 +207,21 @@ def _save(
     }
     file = io.BytesIO()
     torch.save(state, file)
-    write_atomic(path, file.getvalue(), durable=False)
+    write_checked(path, file.getvalue())
 
 
-def _restore(path: Path, key: str, backbone: Backbone, head: nn.Module, optimizer: torch.optim.Optimizer) -> int:
-    """Restore a checkpoint; return the number of finished epochs."""
-    if not path.is_file():
+def _restore(
+    path: Path,
+    key: str,
+    backbone: Backbone,
+    head: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    say: Callable[[str], None],
+) -> int:
+    """Restore a checkpoint; return the number of finished epochs, 0 for one that is damaged."""
+    if (data := read_checked(path, say)) is None:
         return 0
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     if state.get("key") != key:
         return 0
     head.load_state_dict(state["head"])

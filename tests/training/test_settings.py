@@ -193,7 +193,7 @@ def test_copies_of_a_image_are_never_on_both_sides() -> None:
 def test_an_unfinished_cache_is_made_again_and_skips_are_remembered(images: Path, tmp_path: Path) -> None:
     dataset = open_dataset(images)
     full = build_cache([dataset], tmp_path, 24)
-    (tmp_path / "files.txt").unlink()  # as when it was killed in between
+    (tmp_path / "index.json").unlink()  # as when it was killed in between
     np.save(tmp_path / "hashes.npy", full.hashes[:3])
     again = build_cache([dataset], tmp_path, 24)
     assert np.array_equal(again.hashes, full.hashes)

@@ -34,7 +34,7 @@ from colorbench.data.sample_columns import SampleColumns
 from colorbench.data.sources.container_stamp import ContainerStamp
 from colorbench.data.sources.lists_and_labels import short
 from colorbench.errors import RunError, UserError, printable
-from colorbench.storage import cache_folder, digest_of, write_atomic
+from colorbench.storage import cache_folder, digest_of, read_checked, write_checked
 from colorbench.storage.hashes import stamp_of
 
 _COMPRESSED = re.compile(r"\.(tgz|tbz2?|txz|tzst|tar\.(gz|bz2|xz|zst|lz4))$", re.IGNORECASE)
@@ -227,7 +227,9 @@ def _cached(path: Path, stamp: list[Any]) -> pyarrow.Table | None:
     import pyarrow.parquet
 
     try:
-        table = pyarrow.parquet.read_table(path, page_checksum_verification=True)
+        if (data := read_checked(path)) is None:
+            return None
+        table = pyarrow.parquet.read_table(pyarrow.BufferReader(data))
         return table if json.loads(table.schema.metadata[b"stamp"]) == stamp else None
     except (OSError, ValueError, KeyError, TypeError, pyarrow.ArrowException):
         return None
@@ -238,6 +240,6 @@ def _keep(path: Path, table: pyarrow.Table, stamp: list[Any]) -> None:
 
     sink = pyarrow.BufferOutputStream()
     stamped = table.replace_schema_metadata({**table.schema.metadata, "stamp": json.dumps(stamp)})
-    pyarrow.parquet.write_table(stamped, sink, write_page_checksum=True)
+    pyarrow.parquet.write_table(stamped, sink)
     with contextlib.suppress(OSError, RunError, UserError):  # without a writable disk, it is listed again
-        write_atomic(path, sink.getvalue().to_pybytes(), durable=False)
+        write_checked(path, sink.getvalue().to_pybytes())
