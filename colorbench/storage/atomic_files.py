@@ -26,7 +26,7 @@ def writing(path: Path) -> Iterator[None]:
 
     Raises:
         RunError: for a full disk, or a disk or network file system that fails.
-        UserError: for a path that cannot be written, or if a file is in the way.
+        UserError: for a path that cannot be written, or if a file or folder is in the way.
         FileNotFoundError: if the folder vanished, which the caller may expect.
         OSError: for a connection that fails while the written bytes are received; the file is not at fault.
     """
@@ -49,7 +49,8 @@ def writing(path: Path) -> Iterator[None]:
             hint = "use another --output, or check the permissions"
             raise UserError(f"cannot write: {error.strerror}", where=str(path), hint=hint) from error
         if error.errno in _NO_FOLDER:
-            what = "there is a file where a folder is needed"
+            found, needed = ("folder", "file") if error.errno == errno.EISDIR else ("file", "folder")
+            what = f"there is a {found} where a {needed} is needed"
             raise UserError(what, where=str(path), hint="use another --output") from error
         hint = "check the disk, then run the same command to resume"
         raise RunError(f"cannot write: {error.strerror or error}", where=str(path), hint=hint) from error

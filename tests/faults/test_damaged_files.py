@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from colorbench.data import Dataset
+from colorbench.errors import UserError
 from tests.support.engine import DistanceProtocol, Flat, Listening, Noise, evaluate, loaded, read_folder, with_protocol
+from tests.support.hostile_files import replaced_by_folder
 from tests.support.same_records import assert_same, record_below
 
 pytestmark = pytest.mark.usefixtures("only_the_pass")
@@ -109,12 +111,13 @@ class Stopped(Exception):
     """Ends a run before its record is made."""
 
 
+def stop(*_: object) -> None:
+    raise Stopped
+
+
 def test_every_file_of_an_unfinished_run(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset, whole, unfinished = read_folder(tiny), tmp_path / "whole", tmp_path / "unfinished"
     measure(dataset, whole)
-
-    def stop(*_: object) -> None:
-        raise Stopped
 
     with monkeypatch.context() as patch:
         patch.setattr(import_module("colorbench.evaluation.task_records"), "_record", stop)
@@ -126,3 +129,33 @@ def test_every_file_of_an_unfinished_run(tiny: Path, tmp_path: Path, monkeypatch
         said = measure(dataset, output)
         assert any(str(path) in line and "damaged" in line for line in said), (path, said)
         assert_same(output, record_below(whole))
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_folder_in_the_place_of_any_file(
+    finished: bool, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, whole, start = read_folder(tiny), tmp_path / "whole", tmp_path / "start"
+    measure(dataset, whole)
+    if finished:
+        shutil.copytree(whole, start)
+    else:
+        with monkeypatch.context() as patch:
+            patch.setattr(import_module("colorbench.evaluation.task_records"), "_record", stop)
+            with pytest.raises(Stopped):
+                measure(dataset, start)
+    for file in [path for path in sorted(start.rglob("*")) if path.is_file() and path.stat().st_size]:
+        output = tmp_path / f"folder {file.name}"
+        shutil.copytree(start, output)
+        path = output / file.relative_to(start)
+        replaced_by_folder(path)
+        if file.suffix in IMAGES and not finished:
+            with pytest.raises(UserError, match=f"there is a folder where a file is needed .*{file.name}"):
+                measure(dataset, output)
+            path.rmdir()
+        else:
+            said = measure(dataset, output)
+            assert any(str(path) in line and "damaged" in line for line in said), (path, said)
+        measure(dataset, output)
+        assert_same(output, record_below(whole))
+        shutil.rmtree(output)
