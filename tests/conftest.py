@@ -27,6 +27,17 @@ BROWSER_FLAGS = [
 ]
 REPOSITORY = Path(__file__).parent.parent
 RunCommand = Callable[..., subprocess.CompletedProcess[str]]
+LONGEST = (
+    *("tests/test_code_blocks.py", "tests/test_quality.py", "tests/docs/test_site.py", "tests/test_wheel.py"),
+    *("tests/training/test_resume.py", "tests/docs/test_cluster.py"),
+)
+"""Files with tests of half a minute and more. They run first: at the end, one of them would leave cores idle."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of ``LONGEST`` first; all others stay in their order."""
+    place = {file: number for number, file in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.nodeid.partition("::")[0], len(place)))
 
 
 @pytest.fixture(scope="session")
