@@ -22,7 +22,7 @@ from protocols.human_study.server.request_schemas import Response, Screening
 from protocols.human_study.server.secrets_and_tokens import Secrets
 from protocols.human_study.study_folder.design_schema import Design, Slot, Trial
 from protocols.human_study.study_folder.file_names import DATABASE
-from protocols.human_study.study_folder.study_database import Table, open_database, read_table
+from protocols.human_study.study_folder.study_database import Table, open_database, read_table, response_checksum
 
 Stage = Literal["new", "consented", "ready", "complete"]
 ENDED_PER_SLOT = 50
@@ -237,7 +237,7 @@ class Store:
                 ).fetchone()
                 shown = 1 if times is None else times["times"]
                 values = (participant, body.trial, self.clock(), shown, text)
-                db.execute("INSERT INTO responses VALUES (?, ?, ?, ?, ?)", values)
+                db.execute("INSERT INTO responses VALUES (?, ?, ?, ?, ?, ?)", (*values, response_checksum(*values)))
             return known.slot.trials[body.trial]
 
     def finish(self, participant: str) -> str:

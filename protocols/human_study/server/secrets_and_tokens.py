@@ -11,6 +11,7 @@ from pathlib import Path
 
 from itsdangerous import BadSignature, Signer
 
+from colorbench.errors import UserError
 from colorbench.storage import write_atomic
 
 FILE = "secrets.json"
@@ -77,13 +78,28 @@ def load_secrets(folder: Path, admin_token: str | None = None) -> Secrets:
     Args:
         folder: the study's ``data/``.
         admin_token: to use from now on instead of the stored one.
+
+    Raises:
+        UserError: for a damaged file. It is not replaced, since participants would lose their places.
     """
     path = folder / FILE
     if path.exists():
-        kept = json.loads(path.read_text())
+        kept = _read(path)
     else:
         kept = {"salt": secrets.token_hex(32), "key": secrets.token_hex(32), "admin_token": secrets.token_urlsafe(24)}
     if admin_token is not None:
         kept["admin_token"] = admin_token
     write_atomic(path, json.dumps(kept).encode(), private=True)
     return Secrets(bytes.fromhex(kept["salt"]), bytes.fromhex(kept["key"]), kept["admin_token"])
+
+
+def _read(path: Path) -> dict[str, str]:
+    try:
+        kept = json.loads(path.read_bytes())
+        texts = {name: str(kept[name]) for name in ("salt", "key", "admin_token")}
+        if min(len(bytes.fromhex(texts[name])) for name in ("salt", "key")) < 32 or not texts["admin_token"]:
+            raise ValueError("a secret is too short")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        hint = "restore it from a backup; without it, participants cannot continue, and may take part twice"
+        raise UserError("the secrets of the study cannot be read", where=str(path), hint=hint) from error
+    return texts
