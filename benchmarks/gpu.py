@@ -8,6 +8,7 @@ width 1 with crops of 176 pixels, and the share of the matrix rate that its conv
     --images N      images of ``run`` [4096]
     --steps N       steps of each training [80]
     --width W       width of the network [1]
+    --only PART     train or run [both]
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=4096)
     parser.add_argument("--steps", type=int, default=80)
     parser.add_argument("--width", type=float, default=1.0)
+    parser.add_argument("--only", choices=["train", "run"])
     given = parser.parse_args()
     device = torch.device(given.device)
     side = 8192 if device.type == "cuda" else 512
@@ -58,11 +60,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         cache = build_cache([dataset.limit(1024)], Path(scratch) / "cache", RUN_SIDE, workers=8)
         settings = [("float32", 40, False), ("bfloat16", 40, False), ("bfloat16", 128, False), ("bfloat16", 256, False)]
-        for dtype, batch, compiled in [*settings, ("bfloat16", 256, True)]:
+        for dtype, batch, compiled in [] if given.only == "run" else [*settings, ("bfloat16", 256, True)]:
             rate = rates[torch.bfloat16 if dtype == "bfloat16" else torch.float32]
             with tempfile.TemporaryDirectory() as folder:
                 training(cache, Path(folder), given, dtype, batch, compiled, rate)
-        for dtype in ("float32", "bfloat16"):
+        for dtype in () if given.only == "train" else ("float32", "bfloat16"):
             evaluation(dataset, Path(scratch) / dtype, given, dtype)
 
 
