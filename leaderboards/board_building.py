@@ -14,6 +14,7 @@ from leaderboards.board_columns import columns_of, fill
 from leaderboards.board_rows import row_of, rows_of, sorted_rows
 from leaderboards.board_schema import OTHER, Board, Cell, Choice, Column, Group
 from leaderboards.collected_records import Collection, Entry
+from leaderboards.dataset_names import Names, dataset_names, without_repeats
 from leaderboards.rankings import Pairings
 from leaderboards.record_checks import protocol_of
 from leaderboards.untrusted_text import clean, name_of, stated
@@ -28,7 +29,8 @@ def build(
 ) -> tuple[Board, Mapping[str, Mapping[int, Entry]]]:
     """Build the board, and the record behind each row and group (row -> number of the group -> entry)."""
     by_group: dict[Key, list[Entry]] = defaultdict(list)
-    for entry in collection.entries:
+    names = dataset_names(collection.entries)
+    for entry in without_repeats(collection.entries, names):
         by_group[column_key(entry.record)].append(entry)
     # The groups with most models first; groups of one protocol are adjacent.
     weight: dict[str, int] = defaultdict(int)
@@ -40,6 +42,10 @@ def build(
     for number, key in enumerate(keys):
         for entry in by_group[key]:
             placed[ids[entry.sha256]][number] = entry
+    called: dict[Key, set[str]] = defaultdict(set)
+    for entry in collection.entries:
+        called[column_key(entry.record)].add(entry.record.dataset.name)
+    first = {row: next(iter(found.values())).record for row, found in placed.items()}
     pairings = Pairings()
     groups: list[Group] = []
     columns: list[Column] = []
@@ -49,13 +55,14 @@ def build(
         protocol = protocol_of(by_group[key][0].record)
         spec = None if protocol is None else protocol.spec
         made = columns_of(number, here, spec)
-        groups.append(_group(number, keys, by_group, spec, next((c.id for c, _ in made if c.headline), None)))
+        headline = next((column.id for column, _ in made if column.headline), None)
+        groups.append(_group(number, keys, by_group, names, spec, headline))
         for column, meaning in made:
             ranked, column_cells = fill(column, meaning, here, spec, pairings)
             columns.append(ranked)
             for row in placed:
                 cells[row][column.id] = column_cells.get(row) or Cell(
-                    missing=_absent(row, groups[number], collection, placed)
+                    missing=_absent(groups[number], called[key], collection, first[row])
                 )
     rows = sorted_rows([row_of(row, found, placed) for row, found in placed.items()], groups, columns, cells)
     board = Board(
@@ -81,16 +88,20 @@ def _group(
     number: int,
     keys: Sequence[Key],
     by_group: Mapping[Key, Sequence[Entry]],
+    names: Names,
     spec: ProtocolSpec | None,
     headline: str | None,
 ) -> Group:
     key = keys[number]
     records = [entry.record for entry in by_group[key]]
     record = records[0]
-    candidate = _choices(records)
+    candidate = _choices(records, names)
     siblings = [
-        _choices([entry.record for entry in by_group[other]]) for other in keys if other[0] == key[0] and other != key
+        _choices([entry.record for entry in by_group[other]], names)
+        for other in keys
+        if other[0] == key[0] and other != key
     ]
+    shown, *also = names[record.dataset.fingerprint]
     choices = []
     for name in dict.fromkeys([*candidate, *(choice for other in siblings for choice in other)]):
         value = candidate.get(name, "(none)")
@@ -102,7 +113,8 @@ def _group(
         version=record.protocol.version,
         title=_title(spec, record) if spec else name_of(record.protocol.name),
         identity_sha256=clean(record.protocol.identity_sha256, 64),
-        dataset=name_of(_commonest(one.dataset.name for one in records)),
+        dataset=name_of(shown),
+        also_named=tuple(map(name_of, also)),
         fingerprint=clean(record.dataset.fingerprint, 64),
         preprocessing=clean(_commonest(one.dataset.preprocessing for one in records), 60),
         gray_policy=clean(record.dataset.gray_policy, 20),
@@ -118,10 +130,10 @@ def _group(
     )
 
 
-def _choices(records: Sequence[Record]) -> dict[str, str]:
+def _choices(records: Sequence[Record], names: Names) -> dict[str, str]:
     """Return every choice in which groups of a protocol may differ, from the records of one group."""
     first = records[0]  # all records of a group have the same identity, images and gray policy
-    name, limit = _commonest((one.dataset.name, one.dataset.limit) for one in records)
+    name, limit = names[first.dataset.fingerprint][0], _commonest(one.dataset.limit for one in records)
     cut = "" if limit is None else f" (limit {limit})"
     return {
         "version": str(first.protocol.version),
@@ -137,14 +149,21 @@ def _commonest(values: Iterable[T]) -> T:
     return min(often, key=lambda value: (-often[value], str(value)))
 
 
-def _absent(row: str, group: Group, collection: Collection, placed: Mapping[str, Mapping[int, Entry]]) -> str:
-    """Return why a model has no record in a group."""
-    record = next(iter(placed[row].values())).record
+def _absent(group: Group, called: Iterable[str], collection: Collection, record: Record) -> str:
+    """Return why a model has no record in a group.
+
+    Args:
+        group: the group.
+        called: names of the dataset in the records of the group.
+        collection: also the unfinished runs.
+        record: any record of the model.
+    """
     # Folder names contain only characters that every file system permits, so names are compared in that form.
-    *model, protocol, folder = folder_of(record.model.name, group.protocol, group.dataset, "").parts
+    *model, protocol, _ = folder_of(record.model.name, group.protocol, group.dataset, "").parts
+    folders = [folder_of(record.model.name, group.protocol, name, "").name.rpartition("-")[0] for name in called]
     for one in collection.unfinished:
         named = one.model.split("/")[-len(model) :]
-        if (named, one.protocol, one.dataset) == (model, protocol, folder.rpartition("-")[0]):
+        if (named, one.protocol) == (model, protocol) and one.dataset in folders:
             return f"run not finished ({one.shards} shards done)"
     if any(choice.apart for choice in group.choices):
         return "not evaluated with this configuration"

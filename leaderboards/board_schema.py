@@ -123,6 +123,8 @@ class Group:
     title: str
     identity_sha256: str
     dataset: str
+    also_named: tuple[str, ...]
+    """Names of other folders with the same images."""
     fingerprint: str
     preprocessing: str
     gray_policy: str

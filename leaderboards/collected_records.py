@@ -23,6 +23,8 @@ class Entry:
     verification: Verification | None = None
     differences: tuple[Difference, ...] = ()
     """The stored differences that the rows of both models confirm."""
+    repeats: tuple[str, ...] = ()
+    """Records of the same result on the same images in folders of other names, which are not shown."""
 
     def recomputable(self, metric: str) -> bool:
         """Return whether the value of a metric follows from the rows."""

@@ -58,6 +58,7 @@ def source_of(group: int, entry: Entry) -> Source:
         ("record, sha256", entry.sha256),
         ("key", record.key),
         ("rows, sha256", record.files.rows),
+        ("the same result on", "; ".join(entry.repeats)),
         ("evaluated", made.time),
         ("colorbench", made.colorbench_version),
         ("commit", commit),

@@ -156,4 +156,5 @@ def _title(group: Group) -> str:
 
 def _about(group: Group) -> str:
     apart = "".join(f", {choice.name} = {choice.value}" for choice in group.choices if choice.apart)
-    return f"{group.n} images of {group.dataset}, preprocessing {group.preprocessing}{apart}."
+    also = f" (also named {', '.join(group.also_named)})" if group.also_named else ""
+    return f"{group.n} images of {group.dataset}{also}, preprocessing {group.preprocessing}{apart}."

@@ -163,6 +163,52 @@ def test_a_model_measured_twice_keeps_one_row_for_its_other_records(results: Pat
     assert sorted(len(row.sources) for row in rows) == [1, 1, 2]
 
 
+def test_equal_images_in_folders_of_two_names_are_one_dataset(copied: Path, tmp_path: Path) -> None:
+    # All models are measured again on a copy of the images under another name, and two only there.
+    before = board_of(copied)
+    for name, folder in folders(copied).items():
+        copy(folder, copied / "again" / name / "auc" / folder.name.replace("crops", "copy"), dataset__name="copy")
+    for name in ("lab/new", "lab/newer"):
+        other = copied / "again" / name / "auc" / "copy-0123456789ab"
+        copy(folders(copied)["lab/blue"], other, dataset__name="copy", model__name=name)
+    shutil.rmtree(copied / "again" / "lab/warm")
+    board, entries = build(collect([copied]))
+    assert len(board.groups) == 1
+    (group,) = board.groups
+    assert (group.dataset, group.also_named) == ("copy", ("crops",)), "the name of most records is shown"
+    known = {row.label for row in before.rows}
+    assert {row.label for row in board.rows} == known | {"lab/new", "lab/newer"} and len(board.rows) == len(known) + 2
+    assert {row.name: len(found) for row, found in zip(board.rows, entries.values(), strict=True)}["zoo/gray"] == 1
+    gray = next(row for row in board.rows if row.name == "zoo/gray")
+    facts = dict(gray.sources[0].facts)
+    assert facts["the same result on"].startswith("crops (record ")
+    assert "images of copy \\(also named crops\\)" in board_markdown(board)
+    assert "also named crops" in rendered(copied)
+
+
+def test_a_result_with_other_values_on_a_copy_of_the_images_is_a_row_of_its_own(copied: Path) -> None:
+    warm = folders(copied)["lab/warm"]
+    other = copy(folders(copied)["lab/blue"], copied.parent / "theirs" / "lab/warm/auc/copy-0123456789ab")
+    change(other, dataset__name="copy", model__name="lab/warm")
+    board = board_of(copied, copied.parent / "theirs")
+    rows = [row for row in board.rows if row.name == "lab/warm"]
+    assert len(rows) == 2 and warm.is_dir(), "a stranger's record never takes the place of another"
+
+
+def test_names_of_equal_images_agree_over_protocols_and_with_unfinished_runs(copied: Path) -> None:
+    for name in ("lab/warm", "lab/blue"):
+        folder = folders(copied)[name]
+        other = copy(folder, copied / name / "auc" / "copy-0123456789ab", dataset__name="copy")
+        change(other, protocol__parameters={}, protocol__identity={"other": name})
+        sign(other)
+    (copied / "lab/yellow/auc/copy-ba9876543210/shards").mkdir(parents=True)
+    board = board_of(copied)
+    assert {group.dataset for group in board.groups} == {"crops"}
+    assert all(group.also_named == ("copy",) for group in board.groups)
+    yellow = next(row.id for row in board.rows if row.name == "lab/yellow")
+    assert any("run not finished" in (cell.missing or "") for cell in board.cells[yellow].values())
+
+
 def test_the_same_name_with_other_weights_is_another_row(results: Path, tmp_path: Path) -> None:
     other = copy(folders(results)["lab/warm"], tmp_path / "other" / "auc" / "crops", model__weights_sha256="a" * 64)
     labels = [row.label for row in board_of(results, other).rows if row.name == "lab/warm"]

@@ -325,11 +325,15 @@ def test_a_run_that_was_not_finished_is_named_where_it_belongs(results: Path, tm
     sign(third)
     board = board_of(runs, other, third)
     warm = _named(board, "lab/warm")
-    missing = {board.groups[column.group].dataset: board.cells[warm.id][column.id].missing for column in board.columns}
+    missing = {
+        (group.gray_policy, group.version): board.cells[warm.id][column.id].missing
+        for column in board.columns
+        for group in [board.groups[column.group]]
+    }
     assert missing == {
-        "crops": None,
-        "others": "run not finished (0 shards done)",
-        "third": "not evaluated with this configuration",
+        ("keep", 1): None,
+        ("drop", 1): "run not finished (0 shards done)",
+        ("keep", 2): "not evaluated with this configuration",
     }
 
 
