@@ -88,6 +88,8 @@ CONVERSIONS = {
     r"Input should be": "it must be",
 }
 """Sentences of pydantic, by which typer converts values -> plain words."""
+_LONG_WORD = re.compile(r"\S{400,}")
+"""What is shortened in a message, such as a path."""
 AGAIN = "then run the same command; finished work is kept"
 
 
@@ -169,11 +171,15 @@ class VerbGroup(TyperGroup):
             raise _report(ctx, _sentence(trouble), trouble.exit_code) from error
 
 
-def _trouble(error: BaseException) -> RunError | None:
-    """Return the one-line error for a disk or machine that fails; None for another error, which is a bug."""
+def _trouble(error: BaseException) -> UserError | None:
+    """Return the one-line error for a disk, machine or path that fails; None for another error, which is a bug."""
     if is_out_of_memory(error):
         what = f"out of memory or threads: {printable(str(error) or type(error).__name__)}"
         return RunError(what, hint=f"use a smaller --batch-size or fewer --workers, {AGAIN}")
+    from colorbench.storage.atomic_files import SHORTER, UNUSABLE_PATH
+
+    if isinstance(error, RuntimeError) and "Symlink loop" in str(error):  # of Path.resolve, up to Python 3.12
+        return UserError(f"a path cannot be used: {printable(str(error))}", hint=SHORTER)
     if not isinstance(error, OSError):
         return None
     where = None if error.filename is None else str(error.filename)
@@ -182,6 +188,8 @@ def _trouble(error: BaseException) -> RunError | None:
     if error.errno in MACHINE_TROUBLE:
         what = f"cannot read or write: {error.strerror}"
         return RunError(what, where=where, hint=f"{MACHINE_TROUBLE[error.errno]}, {AGAIN}")
+    if error.errno in UNUSABLE_PATH:
+        return UserError(f"a path cannot be used: {error.strerror}", where=where, hint=SHORTER)
     return None
 
 
@@ -230,5 +238,6 @@ def _report(ctx: Any, line: str, code: int, label: str = "error: ") -> typer.Exi
     """Print a command's error on standard error, with ``--debug`` below the traceback; return the exit to raise."""
     if ctx is not None and ctx.meta.get(DEBUG):
         traceback.print_exc()
-    print(f"{label}{' '.join(line.split())}", file=sys.stderr)  # noqa: T201
+    line = _LONG_WORD.sub(lambda found: f"{found[0][:200]}...{found[0][-80:]}", " ".join(line.split()))
+    print(f"{label}{line}", file=sys.stderr)  # noqa: T201
     return typer.Exit(code)

@@ -16,7 +16,8 @@ from torch import Tensor
 from colorbench.color.bins import nearest_bin
 from colorbench.color.encoding import NEIGHBORS, SIGMA, soft_encode
 from colorbench.color.grid import ab_bins
-from colorbench.errors import UserError
+from colorbench.errors import UserError, printable
+from colorbench.storage import InvalidTable, array_of
 
 Kind = Literal["hard", "soft", "smoothed", "unknown"]
 SHIPPED_PRIOR = "shipped"
@@ -41,7 +42,7 @@ class Prior:
 
     def __post_init__(self) -> None:
         p = self.probabilities
-        if p.shape != (len(ab_bins()),) or not np.isfinite(p).all() or (p < 0).any() or abs(p.sum() - 1) > 1e-6:
+        if p.shape != (len(ab_bins()),) or not np.isfinite(p).all() or (p < 0).any() or not abs(p.sum() - 1) <= 1e-6:
             raise UserError(
                 f"a prior must be {len(ab_bins())} numbers of at least 0 that sum to 1, "
                 f"got shape {p.shape} with sum {p.sum():.6g}",
@@ -150,17 +151,21 @@ def load_prior(name: str | Path = SHIPPED_PRIOR) -> Prior:
             hint=f"give `{SHIPPED_PRIOR}`, `dataset`, or a .npy file made by `colorbench prior`",
         )
     try:
-        probabilities = np.asarray(np.load(path, allow_pickle=False), dtype=np.float64).squeeze()
-    except (ValueError, OSError, EOFError) as error:
+        probabilities = np.asarray(array_of(path.read_bytes()), dtype=np.float64).squeeze()
+    except (InvalidTable, ValueError, TypeError, OSError) as error:
         raise UserError(f"cannot read a prior: {error}", where=str(path), hint="give a .npy file") from error
     description = path.with_suffix(".json")
     if not description.is_file():
         return Prior(probabilities, "unknown", path.name)
     try:
-        about = json.loads(description.read_text())
-        return Prior(probabilities, about["kind"], path.name, about["images"], about.get("notes", ""))
-    except (ValueError, KeyError) as error:
-        raise UserError(f"cannot read a prior's description: {error!r}", where=str(description)) from error
+        about = json.loads(description.read_text(encoding="utf-8"))
+        prior = Prior(probabilities, about["kind"], path.name, about["images"], about.get("notes", ""))
+        if about.get("sha256", prior.sha256) != prior.sha256:
+            raise ValueError(f"it describes other numbers than those in {path.name}")
+        return prior
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason = printable(repr(error))[:200]
+        raise UserError(f"cannot read a prior's description: {reason}", where=str(description)) from error
 
 
 def save_prior(prior: Prior, path: Path) -> None:

@@ -8,6 +8,7 @@ and onnxruntime are accepted; no operator library is loaded.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -160,7 +161,7 @@ def _embed(onnx: Any, tensors: Sequence[Any], path: Path) -> dict[str, str]:
         if file.is_symlink() and file.resolve().parent != path.resolve().parent:
             what = f"the weights in {name} are a link out of the folder of the ONNX file"
             raise UserError(what, where=str(path), hint=hint)
-        if not file.is_file():
+        if not os.path.isfile(file):
             raise UserError(f"the weights of the ONNX file are missing: {name}", where=str(path), hint=hint)
         total += file.stat().st_size
     if total > LARGEST:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 from importlib import resources
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 
 from colorbench.errors import UserError
 from colorbench.models.model_card import ModelCard
+from colorbench.storage import InvalidTable, array_of
 
 
 def find_overlap(card: ModelCard, sha256s: Iterable[str]) -> int | None:
@@ -37,8 +37,8 @@ def _training_hashes(name: str) -> np.ndarray:
     package, colon, path = name.partition(":")
     try:
         data = resources.files(package).joinpath(path).read_bytes() if colon else Path(name).read_bytes()
-        hashes = np.load(BytesIO(data), allow_pickle=False)
-    except (OSError, ImportError, ValueError) as error:
+        hashes = array_of(data)
+    except (OSError, ImportError, ValueError, InvalidTable) as error:
         hint = "reinstall the model's package, or correct `training_hashes` in its card"
         what = f"the hashes of the training images cannot be read: {error}"
         raise UserError(what, where=name, hint=hint) from error

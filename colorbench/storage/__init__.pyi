@@ -21,5 +21,6 @@ from .safe_images import InvalidImage as InvalidImage
 from .safe_images import decode_saved_image as decode_saved_image
 from .safe_json import parse_json as parse_json
 from .safe_reading import InvalidTable as InvalidTable
+from .safe_reading import array_of as array_of
 from .safe_reading import is_inside as is_inside
 from .safe_reading import read_plain as read_plain

@@ -16,6 +16,8 @@ from colorbench.errors import RunError, UserError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _REFUSED = {errno.EROFS, errno.EACCES, errno.EPERM}
+UNUSABLE_PATH = {errno.ENAMETOOLONG, errno.ELOOP}
+SHORTER = "give a shorter path without links in a circle"
 _NO_FOLDER = {errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
 _BINARY = getattr(os, "O_BINARY", 0)  # otherwise Windows would convert line ends
 
@@ -45,6 +47,8 @@ def writing(path: Path) -> Iterator[None]:
             raise RunError(
                 "a file would exceed the file size limit of this process", where=str(path), hint=hint
             ) from error
+        if error.errno in UNUSABLE_PATH:
+            raise UserError(f"a path cannot be used: {error.strerror}", where=str(path), hint=SHORTER) from error
         if error.errno in _REFUSED:
             hint = "use another --output, or check the permissions"
             raise UserError(f"cannot write: {error.strerror}", where=str(path), hint=hint) from error

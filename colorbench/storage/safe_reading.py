@@ -12,6 +12,7 @@ import re
 import stat
 import zipfile
 from pathlib import Path, PurePosixPath
+from typing import IO, Any
 
 import numpy as np
 
@@ -93,6 +94,31 @@ def arrays_of(data: bytes, count: int) -> dict[str, np.ndarray]:
         raise InvalidTable("they are damaged, too large, or belong to other images") from error
 
 
+def array_of(data: bytes) -> np.ndarray:
+    """Read the bytes of a ``.npy`` file: an array such as (n,) or (n, dims).
+
+    Raises:
+        InvalidTable: for invalid bytes, objects, or an array of another size than its bytes.
+    """
+    try:
+        file = io.BytesIO(data)
+        _, dtype, size = _declared(file)
+        if dtype.hasobject or size != len(data) - file.tell():
+            raise ValueError("not an array of these bytes")
+        file.seek(0)
+        return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
+    except Exception as error:  # untrusted bytes make numpy raise any error: it parses a header as Python code
+        raise InvalidTable("it is damaged, or no .npy file") from error
+
+
+def _declared(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any], int]:
+    """Return shape, type and bytes that the header of an array declares."""
+    version = np.lib.format.read_magic(file)
+    reader = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    shape, _, dtype = reader[version](file)
+    return shape, dtype, int(np.prod(shape, dtype=object)) * dtype.itemsize
+
+
 def _unpacked(data: bytes, count: int) -> dict[str, np.ndarray]:
     arrays: dict[str, np.ndarray] = {}
     if data.count(_ZIP_ENTRY) > MOST_ARRAYS:  # before a list of all members is made
@@ -105,10 +131,7 @@ def _unpacked(data: bytes, count: int) -> dict[str, np.ndarray]:
             raise ValueError("too large")
         for member in members:
             with archive.open(member) as file:
-                version = np.lib.format.read_magic(file)
-                reader = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-                shape, _, dtype = reader[version](file)
-                size = int(np.prod(shape, dtype=object)) * dtype.itemsize
+                shape, dtype, size = _declared(file)
                 if dtype.hasobject or size > member.file_size or not shape or shape[0] != count:
                     raise ValueError("not an array of these images")
             with archive.open(member) as file:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any, NamedTuple
 import click
 import numpy as np
 import pyarrow
+import pyarrow.ipc
 import pytest
 import torch
 import typer
@@ -26,6 +28,8 @@ from safetensors.torch import save
 
 import colorbench
 from colorbench.cli import app
+from colorbench.color import load_prior
+from colorbench.data import decode_image, open_dataset
 from colorbench.data.image_decoding import UnreadableImage, decode_bytes
 from colorbench.data.input_manifest import read_manifest
 from colorbench.data.sources.lists_and_labels import read_labels, read_list
@@ -37,8 +41,12 @@ from colorbench.results.saved_image_index import read_index
 from colorbench.storage import InvalidImage, InvalidTable, decode_saved_image
 from colorbench.storage.safe_reading import arrays_of
 from colorbench.verification import read_verification
+from protocols.human_study.study_folder.design_schema import read_design
+from tests.support.containers import write_parquet, write_tar
 from tests.support.hostile_files import png, table
 from tests.support.onnx_files import CONTRACT
+from tests.support.study_responses import make_design
+from zoo.cic.trunk_colorizer import read_card
 
 CORPUS = Path(__file__).parent / "corpus"
 COUNT = int(os.environ.get("FUZZ_EXAMPLES", "60"))
@@ -83,6 +91,52 @@ def _options(path: Path) -> None:
     run.make_context("run", ["--config", str(path)])
 
 
+def _opened(path: Path) -> None:
+    """Open a file as a dataset, and read and decode its images."""
+    for sample in open_dataset(path).samples:
+        decode_image(sample)
+
+
+def _saved(path: Path) -> None:
+    """Open the folder of a file that describes a saved dataset."""
+    (path.parent / "dataset_info.json").write_text("{}")
+    table = pyarrow.table({"image": [{"bytes": png(4, 4), "path": "a.png"}]})
+    with pyarrow.ipc.new_stream(path.parent / "data-00000.arrow", table.schema) as stream:
+        stream.write_table(table)
+    _opened(path.parent)
+
+
+def _copied(path: Path) -> None:
+    """Open the folder of the note of a resized copy."""
+    (path.parent / "a.png").write_bytes(png(4, 4))
+    _opened(path.parent)
+
+
+def _described_prior(path: Path) -> None:
+    np.save(path.with_suffix(".npy"), np.full(313, 1 / 313))
+    load_prior(path.with_suffix(".npy"))
+
+
+def _npy(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+def _written(write: Callable[..., Path], *arguments: Any) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        return write(Path(folder) / "file", *arguments).read_bytes()
+
+
+def write_image_table(path: Path) -> Path:
+    return write_parquet(path, {"a.png": png(4, 4), "b.png": png(5, 3)}, [0, 1])
+
+
+def _design() -> bytes:
+    design = make_design(participants=4, trials=4, sentinels=1, images=6)
+    return design.model_dump_json().encode()
+
+
 def _record() -> bytes:
     shipped = Path(colorbench.__file__).parent.parent / "leaderboards" / "reference" / "records"
     smallest = min(shipped.rglob("record.json"), key=lambda path: path.stat().st_size)
@@ -97,6 +151,8 @@ _MANIFEST = {"kind": "colorbench inputs", "schema_version": 1, "colorbench": "0.
 _IMAGE = {"id": "a", "file": "a.png", "width": 3, "height": 2, "source_sha256": "0" * 64, "sha256": "1" * 64}
 _REPORT = {"record_sha256": "0" * 64, "key": None, "model": None, "protocol": None, "rerun": None, "holds": True}
 _CHECK = {"name": "rows", "outcome": "holds", "detail": "fine"}
+_NOTE = {"dataset": "x", "source": "y", "short_side": 256, "files": "0", "complete": True}
+_NOTE["kind"] = "colorbench resized copy"
 _DAMAGED = (InvalidTable, pyarrow.ArrowException, OSError, ValueError)
 READERS: dict[str, Reader] = {
     "record": Reader("record.json", lambda path: colorbench.read_record(path.parent), (_record(),)),
@@ -117,6 +173,23 @@ READERS: dict[str, Reader] = {
         "manifest.json",
         read_manifest,
         (json.dumps({**_MANIFEST, "preprocessing": "native", "images": [_IMAGE]}).encode(),),
+    ),
+    "prior": Reader("prior.npy", load_prior, (_npy(np.full(313, 1 / 313)),)),
+    "prior-description": Reader("prior.json", _described_prior, (b'{"kind": "soft", "images": 3, "notes": "x"}',)),
+    "card": Reader("net.json", read_card, (b'{"title": "a", "settings": {"width": 0.2}, "working_size": 176}',)),
+    "tar": Reader(
+        "a.tar",
+        _opened,
+        (_written(write_tar, {"a/1.png": png(4, 4), "a/1.cls": b"3", "b.png": png(3, 5), "b.cls": b"1"}),),
+        (ColorbenchError, UnreadableImage),
+    ),
+    "table-of-images": Reader("a.parquet", _opened, (_written(write_image_table),), (ColorbenchError, UnreadableImage)),
+    "saved-dataset": Reader("state.json", _saved, (b'{"_data_files": [{"filename": "data-00000.arrow"}]}',)),
+    "design": Reader("design.json", lambda path: read_design(path.parent), (_design(),)),
+    "copy-note": Reader(
+        "resized_copy.json",
+        _copied,
+        (json.dumps(_NOTE).encode(),),
     ),
     "contract": Reader("model.toml", read_contract, (CONTRACT.encode(),)),
     "options": Reader(
@@ -154,6 +227,12 @@ def damaged(draw: st.DrawFn, seeds: tuple[bytes, ...]) -> bytes:
             put = content[start : start + length] * draw(st.integers(2, 50))
         content = content[:start] + put + content[start + length :]
     return content if draw(st.integers(0, 9)) else content[: draw(st.integers(0, len(content)))]
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Listings of tar files go elsewhere than to the user's cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
 
 
 def check(reader: Reader, content: bytes, folder: Path) -> None:

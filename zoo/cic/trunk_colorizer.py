@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -10,7 +9,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
-from colorbench.errors import UserError
+from colorbench.errors import UserError, printable
 from colorbench.models import (
     ColorizerInput,
     ColorPrediction,
@@ -24,6 +23,10 @@ from colorbench.training import TrainingPreset, kmeans_initialize, packaged_ligh
 from zoo.cic.network import Network, layer_maps, scale_lightness
 
 PAPER = "Zhang, Isola, Efros: Colorful Image Colorization. ECCV 2016, arXiv:1603.08511"
+
+
+WIDEST = 4.0
+"""Largest width of a network, in multiples of the published one."""
 
 
 class TrunkColorizer:
@@ -88,7 +91,7 @@ class TrunkColorizer:
             raise UserError(
                 "these weights have no model card", where=str(path), hint=f"add {description.name} beside them"
             )
-        card = ModelCard(**json.loads(description.read_text()))
+        card = read_card(description)
         state = load_weights(path, sha256=card.weights_sha256)
         network = cls.network_class(card.settings["width"], cls.outputs)
         # Convolutions are stored in half precision, which halves the file; all arithmetic is in float32.
@@ -136,3 +139,20 @@ class TrunkColorizer:
         ``conv1`` .. ``conv8`` close blocks.
         """
         return layer_maps(self.network.trunk, scale_lightness(lightness))
+
+
+def read_card(path: Path) -> ModelCard:
+    """Read the card of trained weights, which states the width of their network.
+
+    Raises:
+        UserError: for a damaged card.
+    """
+    try:
+        card = ModelCard.model_validate_json(path.read_bytes())
+        if not 0 < card.settings["width"] <= WIDEST:
+            raise ValueError(f"the width is not in 0..{WIDEST:g}")
+    except (OSError, ValueError, KeyError) as error:
+        reason = "it states no width" if isinstance(error, KeyError) else printable(str(error))[:200]
+        hint = "get it again with its weights"
+        raise UserError(f"the model card cannot be read: {reason}", where=str(path), hint=hint) from error
+    return card

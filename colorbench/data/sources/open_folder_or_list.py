@@ -144,7 +144,7 @@ def _listed(root: Path, listed: Iterable[ListedImage]) -> list[Sample]:
     used: dict[Path, str] = {}
     for one in listed:
         candidates = (root / one.name, root / one.name.rsplit("/", 1)[-1])
-        path = next((candidate for candidate in candidates if candidate.is_file()), None)
+        path = next((candidate for candidate in candidates if os.path.isfile(candidate)), None)
         if path is None:
             missing.append(one.name)
             continue

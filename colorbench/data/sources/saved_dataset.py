@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from colorbench.data.sources.lists_and_labels import short
@@ -35,6 +36,6 @@ def saved_files(folder: Path) -> list[Path]:
         raise UserError(what, where=str(folder), hint="load it with datasets and save it again")
     if not names or any(name != Path(name).name for name in names):
         raise UserError("the saved dataset names no files of its own folder", where=str(folder), hint=COPY_AGAIN)
-    if missing := [name for name in names if not (folder / name).is_file()]:
+    if missing := [name for name in names if not os.path.isfile(folder / name)]:
         raise UserError(f"the saved dataset lacks {short(missing[0])}", where=str(folder), hint=COPY_AGAIN)
     return [folder / name for name in names]
