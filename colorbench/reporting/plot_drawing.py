@@ -165,7 +165,8 @@ def plot(
             return shown.plot
         finished = shown.finish()
         if labeled:
-            write_labels(shown.plot.figure, axes, [_labeled(mark) for mark in marks], SMALL, COLORS["ink"][0])
+            points = [_labeled(mark) for mark in marks]
+            write_labels(shown.plot.figure, axes, points, SMALL, COLORS["ink"][0], [one.value for one in levels])
         return finished
 
 

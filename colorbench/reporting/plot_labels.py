@@ -1,9 +1,9 @@
-"""Write labels beside the points of a plot, where they cover no other label, point or interval."""
+"""Write labels beside the points of a plot, where they cover no other label or point, and no line if possible."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,8 +18,9 @@ WITH_LINE = 14.0
 POINT = 5.0
 """Half the side of the square that a point covers, in points."""
 DIRECTIONS = tuple((math.cos(math.radians(a)), math.sin(math.radians(a))) for a in range(0, 360, 30))
-CROSSED, FARTHER, NOT_RIGHT = 1.0, 0.5, 0.02
-"""Costs of a place: per interval that the label covers, per step away from its point, per turn from the right side."""
+CROSSED, MISLEADING, FARTHER, NOT_RIGHT = 1.0, 4.0, 0.5, 0.02
+"""Costs of a place: per interval or level that the label covers, per line to a label that runs through another label,
+per step away from its point, per turn from the right side."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,31 @@ class Box(NamedTuple):
         across = self.left < other.right and other.left < self.right
         return across and self.bottom < other.top and other.bottom < self.top
 
+    def middle(self) -> tuple[float, float]:
+        """Return the center."""
+        return (self.left + self.right) / 2, (self.bottom + self.top) / 2
+
+    def is_crossed(self, start: tuple[float, float], end: tuple[float, float]) -> bool:
+        """Return whether a straight line between two positions runs through the inside."""
+        first, last = 0.0, 1.0  # the part of the line that is inside, as shares of its length
+        for at, to, low, high in zip(start, end, self[:2], self[2:], strict=True):
+            if at == to:
+                if not low < at < high:
+                    return False
+                continue
+            near, far = sorted(((low - at) / (to - at), (high - at) / (to - at)))
+            first, last = max(first, near), min(last, far)
+        return first < last
+
     def within(self, other: Box) -> bool:
         """Return whether the other rectangle contains this one."""
         left, right = other.left <= self.left, self.right <= other.right
         return left and right and other.bottom <= self.bottom and self.top <= other.top
 
 
-def write_labels(figure: Figure, axes: Axes, points: Sequence[Point], size: float, color: str) -> int:
+def write_labels(
+    figure: Figure, axes: Axes, points: Sequence[Point], size: float, color: str, levels: Sequence[float] = ()
+) -> int:
     """Write the labels into a plot, in order of importance, and return how many found no place.
 
     A label without a place is left out: pages show the name of a point on hover.
@@ -63,6 +82,7 @@ def write_labels(figure: Figure, axes: Axes, points: Sequence[Point], size: floa
         points: the most important first.
         size: of the text, in points.
         color: of the text.
+        levels: y of the lines across the plot.
     """
     engine = figure.get_layout_engine()
     if engine is not None:
@@ -84,14 +104,30 @@ def write_labels(figure: Figure, axes: Axes, points: Sequence[Point], size: floa
             *([((one.x, one.up[0]), (one.x, one.up[1]))] if one.up else []),
         )
     ]
+    for level in levels:
+        _, up = place(points[0].x if points else 1.0, level)
+        intervals.append(Box(frame.left, up, frame.right, up))
     left_out = 0
+    labels: list[Box] = []
+    leaders: list[tuple[tuple[float, float], tuple[float, float]]] = []
     for own, (one, (x, y)) in enumerate(zip(points, at, strict=True)):
-        found = _best(_places((x, y), _size(one.label, size)), frame, taken[:own] + taken[own + 1 :], intervals)
+
+        def crossed(box: Box, distance: float, start: tuple[float, float] = (x, y)) -> float:
+            """Return the cost of what a label and the line to it would cross."""
+            misled = sum(box.is_crossed(*leader) for leader in leaders)
+            if distance >= WITH_LINE:
+                misled += sum(label.is_crossed(start, box.middle()) for label in labels)
+            return CROSSED * sum(box.covers(other) for other in intervals) + MISLEADING * misled
+
+        found = _best(_places((x, y), _size(one.label, size)), frame, taken[:own] + taken[own + 1 :], crossed)
         if found is None:
             left_out += 1
             continue
         box, distance = found
         taken.append(box)
+        labels.append(box)
+        if distance >= WITH_LINE:
+            leaders.append(((x, y), box.middle()))
         line: dict[str, Any] = {"arrowstyle": "-", "color": color, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 3}
         written = axes.annotate(
             one.label,
@@ -109,7 +145,10 @@ def write_labels(figure: Figure, axes: Axes, points: Sequence[Point], size: floa
 
 
 def _best(
-    places: Iterator[tuple[Box, float, float]], frame: Box, taken: Sequence[Box], intervals: Sequence[Box]
+    places: Iterator[tuple[Box, float, float]],
+    frame: Box,
+    taken: Sequence[Box],
+    crossed: Callable[[Box, float], float],
 ) -> tuple[Box, float] | None:
     """Return the cheapest place inside the frame that covers nothing that is taken, with its distance; None: no such.
 
@@ -117,7 +156,7 @@ def _best(
         places: (place, distance, cost).
         frame: of the axes.
         taken: points and labels.
-        intervals: segments, which may be covered at a cost.
+        crossed: (place, distance) -> cost of the lines and labels that are crossed.
     """
     found: tuple[float, Box, float] | None = None
     for box, distance, cost in places:
@@ -125,7 +164,7 @@ def _best(
             continue
         if not box.within(frame) or any(box.covers(other) for other in taken):
             continue
-        cost += CROSSED * sum(box.covers(other) for other in intervals)
+        cost += crossed(box, distance)
         if found is None or cost < found[0]:
             found = (cost, box, distance)
     return None if found is None else found[1:]

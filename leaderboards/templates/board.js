@@ -258,12 +258,14 @@
     cards.forEach(({ card, place }) => {
       const scores = scoresOf(gallery, place, column);
       const values = data.competitors.map((row) => scores[row]).filter((value) => value !== undefined);
-      const tied = values.every((value) => value === values[0]);
+      // Values that are shown as equal are equal for a reader: none of them alone is the best.
+      const shown = (value) => number(value, about.unit);
+      const tied = values.every((value) => shown(value) === shown(values[0]));
       const best = about.better === null || values.length < 2 || tied ? null : about.better ? Math.max(...values) : Math.min(...values);
       all(".score", card).forEach((score) => {
         const value = scores[score.dataset.row];
-        score.textContent = value === undefined ? "" : number(value, about.unit);
-        score.classList.toggle("top", value !== undefined && value === best && data.competitors.includes(score.dataset.row));
+        score.textContent = value === undefined ? "" : shown(value);
+        score.classList.toggle("top", value !== undefined && best !== null && shown(value) === shown(best) && data.competitors.includes(score.dataset.row));
       });
       images.append(card);
     });
