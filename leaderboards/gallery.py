@@ -171,7 +171,9 @@ class _Set:
                 "only. Without --public they are shown."
             )
         elif not pictured:
-            note = "These records were made without images (--save none). Ids and scores only."
+            note = (
+                "No images are saved with these records (--save none, or a protocol that saves none). Ids and scores."
+            )
         images: list[GalleryImage] = []
         spent = 0
         for hash, reasons in chosen:

@@ -15,7 +15,7 @@ from colorbench.evaluation import name_with_preset
 from colorbench.reporting.baseline_columns import baseline_records, baselines, difference_from, values
 from colorbench.reporting.number_formatting import format_interval, format_number
 from colorbench.reporting.record_plots import record_plots
-from colorbench.reporting.record_remarks import low_effective_n, remarks, too_few_images
+from colorbench.reporting.record_remarks import low_effective_n, meaning_of_intervals, remarks, too_few_images
 from colorbench.results import Record, SavedImage, read_record
 from colorbench.results.saved_image_index import read_index, saved_file
 from colorbench.storage import write_atomic
@@ -143,11 +143,10 @@ def page(
 
 def _captions(record: Record) -> list[str]:
     """Return the sentences on the signs in the table of results; none on a sign that it does not contain."""
-    intervals = any(metric.ci_low is not None for metric in record.metrics)
     different = any(one.ci_low is not None for _, found in difference_from(record) for one in found.values())
     captions = []
-    if intervals or different:
-        captions.append("[low, high]: 95 % bootstrap confidence interval over images.")
+    if intervals := meaning_of_intervals(record):
+        captions.append(f"[low, high]: {intervals}.")
     if different:
         captions.append("Bold differences exclude zero.")
     if any(map(low_effective_n, record.metrics)):
@@ -165,6 +164,7 @@ def _facts(record: Record) -> list[tuple[str, str]]:
     model, data, run, made = record.model, record.dataset, record.execution, record.provenance
     evaluated = str(data.n) if data.n_evaluated == data.n else f"{data.n_evaluated} of {data.n}"
     protocol = name_with_preset(record.protocol.name, record.protocol.version, record.protocol.parameters)
+    speed = f"{run.images_per_second:.1f} images per second, {run.seconds:.1f} seconds in total"
     rows = [
         ("model", f"{model.name} · {ROLES.get(model.card.role, model.card.role)}"),
         ("package", " ".join(word for word in (model.package, model.package_version) if word)),
@@ -177,7 +177,7 @@ def _facts(record: Record) -> list[tuple[str, str]]:
         ("identity (sha256)", record.protocol.identity_sha256),
         ("images", f"{data.name} · {evaluated} evaluated · fingerprint {data.fingerprint}"),
         ("run", f"{run.device}, {run.dtype}, seed {run.seed}, batches of {run.batch_size}"),
-        ("speed", f"{run.images_per_second:.1f} images per second, {run.seconds:.1f} seconds in total"),
+        ("speed", speed if run.seconds else ""),  # a protocol that trains measures none
         ("colorbench", f"{made.colorbench_version} · Python {made.python} · {made.time}"),
         ("command", " ".join(made.command)),
     ]

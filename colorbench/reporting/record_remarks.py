@@ -21,6 +21,27 @@ def low_effective_n(metric: Metric) -> bool:
     return metric.effective_n < DECIDING_SHARE * metric.n
 
 
+def meaning_of_intervals(record: Record) -> str:
+    """Return what ``[low, high]`` stands for in a record; empty if it has no intervals.
+
+    Values are resampled over images. A protocol may have a method of its own for some intervals, such as over seeds.
+    """
+    parts = [("values", one.ci_method) for one in record.metrics if one.ci_low is not None]
+    parts += [("differences", one.ci_method) for one in record.differences if one.ci_low is not None]
+    own = {(which, _own_method(method or "")) for which, method in parts}
+    usual = any(not method for _, method in own)
+    others = "; ".join(f"of {which}: {method}" for which, method in sorted(own, reverse=True) if method)
+    if not parts:
+        return ""
+    return "; ".join(filter(None, [f"95 % {'bootstrap ' * usual}confidence interval{' over images' * usual}", others]))
+
+
+def _own_method(method: str) -> str:
+    """Return the method of an interval; empty for the usual bootstrap, also where all images are equal."""
+    name = method.removeprefix("paired ").removesuffix(", 95 %")
+    return "" if "bootstrap" in name or name in ("", "no variation") else name
+
+
 def difference_from_constant_color(record: Record, headline: str) -> str | None:
     """Return a sentence on whether the headline is significantly better than that of the constant-color baseline.
 

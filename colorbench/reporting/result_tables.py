@@ -21,7 +21,12 @@ from colorbench.reporting.model_table import (
     table_of_protocols,
 )
 from colorbench.reporting.number_formatting import format_interval
-from colorbench.reporting.record_remarks import difference_from_constant_color, low_effective_n, remarks
+from colorbench.reporting.record_remarks import (
+    difference_from_constant_color,
+    low_effective_n,
+    meaning_of_intervals,
+    remarks,
+)
 from colorbench.reporting.terminal_lines import line
 from colorbench.results import Difference, Metric, Record
 from colorbench.stats import excludes_zero
@@ -273,8 +278,7 @@ def meaning(record: Record, explanations: Mapping[str, str], headline: str) -> R
         if metric.name == headline:
             explanation = f"{explanation.rstrip('.')}. Primary metric."
         grid.add_row(Text(metric.name, style="bold" if metric.name == headline else ""), Text(explanation))
-    if any(metric.ci_low is not None for metric in record.metrics):
-        low_high = "95 % bootstrap confidence interval over images"
+    if low_high := meaning_of_intervals(record):
         grid.add_row(Text("[low, high]"), Text(low_high))
     if any(low_effective_n(metric) for metric in record.metrics):
         grid.add_row(Text("n_eff"), Text("effective sample size: images of equal weight that would be as precise"))

@@ -77,6 +77,48 @@ def test_signs_are_explained_only_where_they_are(make_record) -> None:
     assert "[low, high]" in text and "n_eff: " not in text
 
 
+@pytest.mark.parametrize(
+    ("values", "differences", "stated"),
+    [
+        (
+            "bootstrap-t, 95 %",
+            "paired restricted bootstrap, 95 %",
+            "[low, high]: 95 % bootstrap confidence interval over images.",
+        ),
+        (
+            "bootstrap-t, 95 %",
+            "paired two-way (seeds x images), t(4), 95 %",
+            "interval over images; of differences: two-way (seeds x images), t(4).",
+        ),
+        ("two-way cluster, 95 %", None, "[low, high]: 95 % confidence interval; of values: two-way cluster."),
+        (None, None, ""),
+    ],
+)
+def test_the_method_of_intervals_is_named(
+    make_record, values: str | None, differences: str | None, stated: str
+) -> None:
+    def changed(one, method: str | None):
+        ends = {} if method else {"ci_low": None, "ci_high": None}
+        return one.model_copy(update={"ci_method": method, **ends})
+
+    record = make_record("zoo/cic.small")
+    record = record.model_copy(
+        update={
+            "metrics": [changed(one, values) for one in record.metrics],
+            "differences": [changed(one, differences) for one in record.differences],
+        }
+    )
+    text = re.sub(r"\s+", " ", page(record))
+    assert stated in text and ("[low, high]" in text) == bool(stated)
+
+
+def test_a_speed_that_was_not_measured_is_left_out(make_record) -> None:
+    record = make_record("zoo/cic.small")
+    assert "images per second" in page(record)
+    execution = record.execution.model_copy(update={"seconds": 0.0, "images_per_second": 0.0})
+    assert "images per second" not in page(record.model_copy(update={"execution": execution}))
+
+
 def test_where_nothing_is_taken_from_gray_the_controls_are(make_record) -> None:
     record = make_record("zoo/cic.small")
     (known, *_) = record.differences
