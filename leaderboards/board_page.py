@@ -32,6 +32,8 @@ from leaderboards.untrusted_text import arrow, count, counted, difference, figur
 
 ENDS = {"gray": GRAY_MODEL, "truth": TRUTH_MODEL}
 """Rows whose images are the first and last of each gallery card."""
+HEAD_CHOICES, LONG = 3, 24
+"""Largest number of choices in the head of a group of columns, and characters from which on a value is shortened."""
 
 
 def page(
@@ -90,10 +92,24 @@ def page(
         matrices={group.number: board_plots.matrix(board, group) for group in board.groups},
         galleries=galleries,
         verdicts={group.number: _verdict(board, group, entries) for group in board.groups},
+        heads={group.number: _head_choices(group) for group in board.groups},
         told_apart={group.number: _told_apart(board, group) for group in board.groups},
         departures={group.number: _departures(group) for group in board.groups},
         column_n={column.id: _sizes(board, column.id) for column in board.columns},
     )
+
+
+def _head_choices(group: Group) -> tuple[list[str], int]:
+    """Return the choices for the head of a group of columns, as ``name = value``, and how many others there are.
+
+    A column is narrow: only a few are shown, with short values before hashes. The section of the protocol has them all.
+    """
+    apart = sorted((choice for choice in group.choices if choice.apart), key=lambda choice: len(choice.value) > LONG)
+    shown = [
+        f"{choice.name} = {choice.value if len(choice.value) <= LONG else f'{choice.value[:12]}…'}"
+        for choice in apart[:HEAD_CHOICES]
+    ]
+    return shown, len(apart) - len(shown)
 
 
 def _told_apart(board: Board, group: Group) -> str:

@@ -26,4 +26,5 @@ def format_interval(low: float | None, high: float | None, unit: str, *, signed:
 
 def format_difference(value: float, unit: str) -> str:
     """Format the number of a difference with its unit; percentages differ by points."""
-    return f"{format_number(value, unit)} {'points' if unit == '%' else unit}".rstrip()
+    times = "× " if unit.startswith("10") else ""  # 1.20 × 10⁻³
+    return f"{format_number(value, unit)} {times}{'points' if unit == '%' else unit}".rstrip()

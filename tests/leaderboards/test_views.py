@@ -18,7 +18,7 @@ from leaderboards.board_page import tables
 from leaderboards.board_schema import Board
 from leaderboards.record_collection import collect
 from leaderboards.tradeoff_plots import tradeoffs
-from tests.support.board import change, folders, measured, sign, synthetic
+from tests.support.board import change, copy, folders, measured, sign, synthetic
 from tests.support.browser import OpenedPage
 
 CATEGORIES = {
@@ -269,3 +269,18 @@ def test_small_samples_are_warned_of_once_and_exact_values_are_not_doubted(sourc
     # None was verified: said once, not at every model of the table.
     assert ">not verified<" not in text.split("<tbody")[1].split("</tbody>")[0]
     assert text.count("No record was verified for this page") == 1
+
+
+def test_a_head_names_a_few_choices_and_counts_the_others(source: Path, tmp_path: Path) -> None:
+    many = {"mode": "a", "data_sha256": "f" * 64, "rule": "b", "steps": "7", "more": "8"}
+    for name, identity in (("one", {}), ("two", many)):
+        target = tmp_path / "results" / name / "auc" / "crops"
+        copied = copy(folders(source)["lab/warm"], target, model__name=f"lab/{name}", protocol__identity=identity)
+        sign(copied)
+    build_files([tmp_path / "results"], tmp_path / "board.html")
+    text = (tmp_path / "board.html").read_text(encoding="utf-8")
+    heads = [text.split(f'data-group="{number}">')[1].partition("</th>")[0] for number in (0, 1)]
+    (head,) = [one for one in heads if "mode = a" in one]
+    assert head.count('class="choice"') == 4 and "f" * 13 not in head
+    assert "and 2 other choices</a>" in head
+    assert "data_sha256" in text  # in the section of the protocol
