@@ -49,7 +49,7 @@ def collect(
     positions_of: dict[str, str] = {}
     for root, folder in _folders(positions):
         where = clean(folder.relative_to(root).as_posix() if folder != root else folder.name, 300)
-        if not (folder / RECORD).is_file():
+        if not os.path.lexists(folder / RECORD):
             unfinished[folder] = _unfinished(folder, where)
             continue
         found = _read(folder, where, entries, known, verify)
@@ -84,7 +84,7 @@ def _folders(positions: Iterable[Path]) -> Iterator[tuple[Path, Path]]:
         elif position.is_dir():
             root = position.absolute()
             for folder, folders, files in os.walk(root):
-                if RECORD in files or "shards" in folders:
+                if RECORD in files or RECORD in folders or "shards" in folders:
                     folders.clear()
                     yield root, Path(folder)
                 folders.sort()

@@ -24,7 +24,7 @@ from leaderboards.gallery import galleries
 from leaderboards.published_practice import not_compared
 from leaderboards.record_collection import collect
 from tests.support.board import MODELS, change, copy, derive, folders, measured, rewrite, sign
-from tests.support.hostile_files import HOSTILE_IMAGES
+from tests.support.hostile_files import HOSTILE_IMAGES, put_before, replaced_by_folder, replaced_by_pipe
 
 STABLE = "auc_rebalanced_stable"
 
@@ -123,6 +123,11 @@ CONTRADICTIONS: dict[str, tuple[Callable[[Path], None], str]] = {
     "400 digits": (lambda f: change(f, model__card={"title": "x", "parameters": 10**400}), "more than 62 bits"),
     "400 digits of n": (lambda f: metric(f, n=10**400), "more than 62 bits"),
     "empty id": (lambda f: rows(f, lambda table: table.__setitem__("id", ["", *table["id"][1:]])), "no id"),
+    "record in a folder": (lambda f: replaced_by_folder(f / "record.json"), "no record here"),
+    "record in a pipe": (lambda f: replaced_by_pipe(f / "record.json"), "no record here"),
+    "rows in a folder": (lambda f: replaced_by_folder(f / "rows.parquet"), "the rows of the record are missing"),
+    "rows in a pipe": (lambda f: replaced_by_pipe(f / "rows.parquet"), "the rows of the record are missing"),
+    "byte order mark": (lambda f: put_before(f / "record.json", b"\xef\xbb\xbf"), "not JSON"),
     "notes": (lambda f: change(f, notes=["x"] * 100_000), "100000 notes"),
     "curves": (lambda f: change(f, curves=[CURVE] * 3000), "3000 curves"),
     "points": (lambda f: change(f, curves=[{**CURVE, "low": [0.0] * 200_000}]), "points"),

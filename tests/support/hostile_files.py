@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import zipfile
 import zlib
@@ -186,3 +187,14 @@ def replaced_by_folder(path: Path) -> None:
     """Put a folder in the place of a file."""
     path.unlink()
     path.mkdir()
+
+
+def replaced_by_pipe(path: Path) -> None:
+    """Put a pipe in the place of a file: opening it to read waits for a writer."""
+    path.unlink()
+    os.mkfifo(path)
+
+
+def put_before(path: Path, data: bytes) -> None:
+    """Put bytes before those of a file."""
+    path.write_bytes(data + path.read_bytes())
