@@ -94,7 +94,7 @@ def _check_files(folder: Path, record: Record, findings: Findings) -> None:
     for name, files in (("arrays", record.files.arrays), ("saved images", record.files.saved_images)):
         if files and all(left_out(folder, file) for file in files):
             # A record may be passed on without its images, if these may not be shown.
-            findings.say(name, "unchecked", f"none of its {len(files)} files is here")
+            findings.say(name, "unchecked", f"its files are not here: {len(files)}")
         elif files:
             many = "1 file, its checksum" if len(files) == 1 else f"{len(files)} files, checksums"
             findings.settle(name, _changed(folder, files), many)
