@@ -284,3 +284,4 @@ def test_a_head_names_a_few_choices_and_counts_the_others(source: Path, tmp_path
     assert head.count('class="choice"') == 4 and "f" * 13 not in head
     assert "and 2 other choices</a>" in head
     assert "data_sha256" in text  # in the section of the protocol
+    assert "<dt>role</dt><dd>model</dd>" in text

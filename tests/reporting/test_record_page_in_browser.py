@@ -10,7 +10,8 @@ import pytest
 from colorbench.data import Dataset
 from colorbench.evaluation import RunConfig, run
 from colorbench.reporting import write_report
-from tests.support.browser import OpenedPage
+from colorbench.reporting.record_page import page
+from tests.support.browser import OpenedPage, page_faults
 
 axe = pytest.importorskip("axe_playwright_python.sync_playwright")
 
@@ -39,5 +40,18 @@ def test_a_report_is_accessible_and_complete_when_it_opens(report: Path, browser
     # The three curves have one legend.
     assert opened.page.locator(".legend").count() == 1
     assert opened.page.locator(".legend li").all_inner_texts() == ["zoo/half-chroma", "gray", "constant", "truth"]
+    assert opened.troubles == [] and opened.foreign() == []
+    opened.context.close()
+
+
+def test_a_report_of_many_metrics_without_images_is_accessible(make_record: Any, browser: Any, tmp_path: Path) -> None:
+    """As of a probe, a transfer or a study: names are long, and there are no images, curves and baselines."""
+    record = make_record("group/a-model-with-a-long-name.small")
+    (metric, *_) = record.metrics
+    many = [metric.model_copy(update={"name": f"top1_block{place}_with_a_long_name"}) for place in range(12)]
+    record = record.model_copy(update={"metrics": many, "curves": [], "notes": ["a note " * 40, "word" * 60]})
+    (tmp_path / "report.html").write_text(page(record), encoding="utf-8")
+    opened = OpenedPage(browser, (tmp_path / "report.html").as_uri())
+    assert page_faults(opened.page, widths=(390, 1280)) == []
     assert opened.troubles == [] and opened.foreign() == []
     opened.context.close()
