@@ -4,80 +4,112 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-import colorbench
+from tests.support import training
 from tests.support.engine import write_images
+from tests.support.interruption import PROGRAM, REPOSITORY, Server, interrupted
 
-REPOSITORY = Path(__file__).parent.parent.parent
-PROGRAM = "from colorbench.cli import main; print('begun', flush=True); main()"
-
-
-def interrupted(
-    arguments: list[str], folder: Path, after: float, times: int = 1, group: bool = False
-) -> tuple[int, str]:
-    """Exit code and standard error of a command that is interrupted seconds after Python is there.
-
-    Args:
-        arguments: of the command line.
-        folder: working folder, in which temporary files go to ``temporary``.
-        after: seconds.
-        times: number of interrupts.
-        group: interrupt all processes of the command, as Ctrl-C in a terminal does.
-    """
-    (folder / "temporary").mkdir(exist_ok=True)
-    process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "TMPDIR": str(folder / "temporary")},
-        start_new_session=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # As a person's command has it: a shell's background jobs ignore interrupts and hand that on.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "begun\n"
-    time.sleep(after)
-    for _ in range(times):
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGINT) if group else process.send_signal(signal.SIGINT)
-            time.sleep(0.005)
-    _, message = process.communicate(timeout=120)
-    return process.returncode, message
-
-
-# From the first import to the writing of the record; each a process of its own, so only a few here.
-@pytest.mark.parametrize("after", [0.15, 0.6, 1.5, 3.0, 6.0])
-@pytest.mark.parametrize("times", [1, 3])
-def test_at_any_moment(after: float, times: int, tmp_path: Path) -> None:
-    write_images(tmp_path / "images", 80)
-    run = ["run", "-m", "zoo/cic", "-p", "auc", "-d", "images", "--param", "preprocessing=squash64"]
-    code, message = interrupted(run, tmp_path, after, times)
-    if code == 0:  # this machine was done before
-        return
-    assert code == 130, message
-    lines = [line for line in message.splitlines() if not line.startswith("images ")]
-    assert len(lines) == 1 and lines[0].startswith("interrupted: "), message
+NEW = random.SystemRandom().randrange(10**6)
+"""Seed of the moments, another for each run of the tests; a failure names it."""
+NOTES = (
+    *("images ", "compared: ", "a tone ", "colors of the input ", "reading images ", "computing the color prior "),
+    *("step ", "validation at step ", "skipped ", "wrote ", "evaluate it: ", "! ", " "),
+)
+"""Beginnings of lines that commands print about their progress."""
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A working folder with images, and results of two models on them."""
+    """A working folder with images."""
     folder = tmp_path_factory.mktemp("results")
-    config: dict[str, Any] = {"baselines": False, "workers": 0, "threads": 1, "output": folder / "runs"}
-    parameters = {"preprocessing": "squash64"}
-    write_images(folder / "images", 40)
-    colorbench.run(["zoo/cic", "zoo/gray"], "auc", folder / "images", parameters=parameters, **config)
+    write_images(folder / "images", 12)
+    training.write_images(folder / "training")
     return folder
+
+
+COMMANDS = {
+    "run": "run -m zoo/cic -p auc -d images --param preprocessing=squash64 --no-baselines -o {output}",
+    "score": "score images images -p auc --param preprocessing=squash64 -o {output}",
+    "compare": "compare zoo/cic zoo/gray",
+    "leaderboard build": "leaderboard build runs -o {output}/board.html",
+    "train": "train zoo/cic -d training -o {output} --steps 2 -b 2 --param width=0.125 --param start=default",
+    "colorize": "colorize images/a -m zoo/cic -o {output}",
+}
+MOMENTS = int(os.environ.get("INTERRUPTS", "1"))
+"""Interrupts of each command, one in each equal part of its life; of ``run``, one more."""
+PRELOADED = (
+    *(
+        "torch",
+        "torch._dynamo",
+        "pandas",
+        "scipy.stats",
+        "matplotlib.figure",
+        "matplotlib.backends.backend_svg",
+        "colorbench._api.score",
+    ),
+    *("zoo.cic", "protocols.auc", "leaderboards.cli", "leaderboards.board_files", "colorbench.metrics._auc_compiled"),
+    *(f"colorbench.cli.{name}" for name in ("run", "run_output", "score", "compare", "train", "colorize")),
+    *(f"colorbench.color.compiled.{name}" for name in ("lab", "bins", "windows", "neighbor_table")),
+    *("colorbench.training.training_run", "colorbench.evaluation.runner", "colorbench.reporting.record_page"),
+    "colorbench._api.score",
+)
+
+
+@pytest.fixture(scope="module")
+def server(results: Path) -> Iterator[Server]:
+    """The server, with results of two models in its folder."""
+    with Server(results, PRELOADED) as started:
+        for model in ("zoo/gray", "zoo/cic"):
+            made = started.run(COMMANDS["run"].replace("zoo/cic", model).format(output="runs").split())
+            assert made.code == 0, made
+        yield started
+
+
+def unexpected(lines: list[str]) -> list[str]:
+    """Lines of standard error that say neither what is done nor that it was interrupted."""
+    return [line for line in lines if line and not line.startswith((*NOTES, "interrupted: "))]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_ends_in_one_line_at_any_moment_of_its_life(
+    name: str, server: Server, results: Path, tmp_path: Path
+) -> None:
+    def command(attempt: int) -> list[str]:
+        return COMMANDS[name].format(output=tmp_path / str(attempt)).split()
+
+    whole = server.run(command(-1))
+    assert whole.code == 0 and not unexpected(whole.lines), whole
+    draw = random.Random(NEW)
+    moments = MOMENTS + (name == "run")
+    for part in range(moments):
+        after = whole.seconds * (part + draw.random()) / moments
+        end = server.run(command(part), after)
+        told = f"seed {NEW}, after {after:.3f} of {whole.seconds:.3f} s: {end}"
+        assert not unexpected(end.lines), told
+        if end.code:  # otherwise it was done before
+            assert end.code == 130 and sum(line.startswith("interrupted: ") for line in end.lines) == 1, told
+        assert list((results / "temporary").glob("colorbench-*")) == [], told
+    if name == "run":  # it resumes
+        again = server.run(command(moments - 1))
+        assert again.code == 0 and "Traceback" not in " ".join(again.lines), again
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_an_interrupt_in_the_imports_and_the_first_images(times: int, results: Path, tmp_path: Path) -> None:
+    after = random.Random(NEW + times).uniform(0.0, 3.0)
+    code, message, _ = interrupted(COMMANDS["run"].format(output=tmp_path).split(), results, after, times)
+    lines = message.splitlines()
+    assert not unexpected(lines) and code in (0, 130), f"seed {NEW}, after {after:.3f} s: {message}"
+    assert code == 0 or sum(line.startswith("interrupted: ") for line in lines) == 1, message
 
 
 def processes_with(folder: Path) -> list[str]:
@@ -90,49 +122,24 @@ def processes_with(folder: Path) -> list[str]:
     return found
 
 
-COMMANDS = {
-    "verify": "verify zoo/cic --data images",
-    "verify --rerun": "verify zoo/cic --data images --rerun 20",
-    "score": "score images images -p auc --param preprocessing=squash64",
-    "compare": "compare zoo/cic zoo/gray",
-    "colorize": "colorize images -m zoo/cic -o {output}",
-    "leaderboard build": "leaderboard build runs -o {output}/board.html",
-}
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-@pytest.mark.parametrize("after", [1.0, 3.5])
-def test_each_command_ends_in_one_line_and_leaves_nothing(
-    name: str, after: float, results: Path, tmp_path: Path
-) -> None:
-    arguments = COMMANDS[name].format(output=tmp_path / "output").split()
-    code, message = interrupted(arguments, results, after, group=True)
-    if code == 0:  # this machine was done before
-        return
-    lines = [line for line in message.splitlines() if not line.startswith(("images ", "compared: "))]
-    assert (code, len(lines)) == (130, 1) and lines[0].startswith("interrupted: "), message
-    assert processes_with(results) == []
-    assert list((results / "temporary").glob("colorbench-*")) == []
-
-
-def test_a_child_process_ends_with_an_interrupt(results: Path) -> None:
+def test_a_child_process_ends_with_an_interrupt(results: Path, tmp_path: Path) -> None:
     """The child of ``verify --rerun`` and its folder are gone as soon as the command has ended."""
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, *COMMANDS["verify --rerun"].split()],
+        [sys.executable, "-c", PROGRAM, *["verify", "zoo/cic", "--data", "images", "--rerun", "12"]],
         cwd=results,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "TMPDIR": str(results / "temporary")},
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "TMPDIR": str(tmp_path)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     ends = time.monotonic() + 100
-    while not (there := list((results / "temporary").glob("colorbench-apart-*"))) and time.monotonic() < ends:
+    while not (there := list(tmp_path.glob("colorbench-apart-*"))) and time.monotonic() < ends:
         time.sleep(0.02)
     time.sleep(0.3)
-    assert there and len(processes_with(results)) == 2
+    assert there and len(processes_with(tmp_path)) == 2
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=60) == 130
-    assert processes_with(results) == [] and not there[0].exists()
+    assert processes_with(tmp_path) == [] and not there[0].exists()
 
 
 def test_ignored_interrupts_stay_ignored(tmp_path: Path) -> None:

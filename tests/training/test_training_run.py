@@ -1,6 +1,7 @@
 """Loss, initialization, images, and the command from a folder to measured weights."""
 
 import json
+import re
 import shlex
 import subprocess
 from collections.abc import Callable
@@ -11,7 +12,9 @@ import pytest
 import torch
 from PIL import Image
 from skimage.data import coffee
+from typer.testing import CliRunner
 
+from colorbench.cli import app
 from colorbench.color import load_prior, rebalancing_weights, rgb_to_lab, soft_encode
 from colorbench.data import open_dataset
 from colorbench.errors import UserError
@@ -139,6 +142,34 @@ def test_too_few_images_are_refused(images: Path, tmp_path: Path) -> None:
         make_trainer(few, tmp_path / "out")
 
 
+@pytest.mark.parametrize("counts", [(0, 1), (1, 1), (9, 1), (71, 1), (40, 2)])
+def test_too_few_images_are_refused_before_any_is_decoded(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, counts: tuple[int, int]
+) -> None:
+    count, folders = counts
+    paths = sorted(images.glob("c*.jpg")) + sorted(images.glob("a*.jpg"))
+    arguments = ["train", "zoo/cic", "-o", str(tmp_path / "out")]
+    for part in range(folders):
+        folder = tmp_path / f"part{part}"
+        folder.mkdir()
+        for path in paths[part * count // folders : (part + 1) * count // folders]:
+            (folder / path.name).write_bytes(path.read_bytes())
+        arguments += ["--data", str(folder)]
+
+    def decoded(*_: object, **__: object) -> None:
+        raise AssertionError("an image was decoded")
+
+    monkeypatch.setattr("colorbench.training.training_run.build_cache", decoded)
+    done = CliRunner().invoke(app, arguments)
+    assert (done.exit_code, done.stdout) == (2, ""), done.stderr
+    line = done.stderr.splitlines()[-1]
+    assert line.startswith("error: no images in this folder" if count == 0 else "error: ")
+    if count:
+        told = re.search(r"(\d+) training images are too few.*Give at least (\d+) images", line)
+        assert told is not None and (int(told[1]), int(told[2])) == (max(0, count - 8), 72)
+    assert not (tmp_path / "out" / "images").exists()
+
+
 def test_the_command_trains_and_its_weights_can_be_measured(
     images: Path, tmp_path: Path, colorbench: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
@@ -166,7 +197,7 @@ def test_the_command_trains_and_its_weights_can_be_measured(
     )
     assert measured.returncode == 0, measured.stderr
     (record,) = json.loads(measured.stdout)
-    assert record["model"]["name"] == "zoo/cic@cic" and record["model"]["card"]["preset"] == "small"
+    assert record["model"]["name"] == "zoo/cic@candidate" and record["model"]["card"]["preset"] == "small"
     # Most of these images were trained on, and the record says how many.
     assert 0 < record["dataset"]["overlap"] <= 9
     refused = colorbench("train", "zoo/gray", "--data", images)
