@@ -104,7 +104,7 @@ def find(kind: Kind, name: str) -> Plugin:
             return plugin
     near = nearest(name, (plugin.name for plugin in known))
     hint = f"did you mean {near}?" if near else "`colorbench list` shows all"
-    if kind == "protocols" and ":" in name:
+    if kind == "protocols" and (":" in name or name.endswith(".py")):
         hint = "evaluate a protocol in a file from Python, or register it: docs/add-a-protocol.md"
     raise UnknownNameError(f"no {kind.removesuffix('s')} {name!r}", hint=hint)
 

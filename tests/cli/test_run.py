@@ -326,3 +326,21 @@ def test_a_comparison_imports_no_torch(finished, tmp_path: Path) -> None:
     _, loaded, printed = loaded_modules(command, tmp_path)
     # Three images are too few for a test, but the records were read and the metric of the protocol was found.
     assert "torch" not in loaded, printed
+
+
+@pytest.mark.parametrize("name", ["mine.py:Chroma", "./folder/mine.py:Chroma", "none.py:X", "mine.py", "auc,mine.py:X"])
+@pytest.mark.parametrize("verb", ["run -m zoo/gray -p", "score images images -p"])
+def test_a_protocol_in_a_file_is_refused_with_the_way_to_use_it(
+    verb: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "images" / "a.png")
+    (tmp_path / "mine.py").write_text("class Chroma:\n    pass\n")
+    if verb.startswith("score"):
+        name = name.rpartition(",")[2]
+    done = CliRunner().invoke(app, [*verb.split(), name])
+    assert (done.exit_code, done.stdout) == (2, "")
+    wanted = name.rpartition(",")[2]
+    hint = "Evaluate a protocol in a file from Python, or register it: docs/add-a-protocol.md"
+    assert done.stderr == f"error: no protocol {wanted!r}. {hint}\n"
