@@ -84,7 +84,7 @@ def page(
         plots=drawn,
         overview=overview,
         verified=any(badge.tone == "good" for row in board.rows for badge in row.badges),
-        intervals=board.has_intervals,
+        intervals=board.meaning_of_intervals,
         small_n=sum(any(cells[column.id].warning for cells in board.cells.values()) for column in board.columns),
         tables=tables(board),
         datasets={_images(group): f"{group.dataset}, n = {count(group.n)}" for group in board.groups},

@@ -227,9 +227,18 @@ class Board(RowsAndColumns):
     """Version of colorbench."""
 
     @property
-    def has_intervals(self) -> bool:
-        """Whether any value has a confidence interval."""
-        return any(cell.ci_low is not None for cells in self.cells.values() for cell in cells.values())
+    def meaning_of_intervals(self) -> str:
+        """What ``[low, high]`` stands for; empty if no value has an interval. A study has a method of its own."""
+        found: dict[tuple[str, str], None] = {}
+        for column in self.columns:
+            for cell in (cells[column.id] for cells in self.cells.values()):
+                if cell.ci_low is not None:
+                    method = (cell.ci_method or "").removesuffix(", 95 %")
+                    usual = "bootstrap" in method or method in ("", "no variation")
+                    found["" if usual else self.groups[column.group].protocol, "" if usual else method] = None
+        usual = ("", "") in found
+        parts = [f"95 % {'bootstrap ' * usual}confidence interval{' over images' * usual}"]
+        return "; ".join([*parts, *(f"of {name}: {method}" for name, method in found if name)]) if found else ""
 
     @property
     def categories(self) -> tuple[Category, ...]:

@@ -69,7 +69,7 @@ def board_markdown(board: Board) -> str:
         table = pandas.DataFrame(rows, columns=[markdown(head) for head in heads])
         sides = ["left", *("right" for _ in columns)]
         parts.append(table.to_markdown(index=False, disable_numparse=True, colalign=sides) + "\n")
-    caption = "\\[low, high\\]: 95 % bootstrap confidence interval over images. " if board.has_intervals else ""
+    caption = f"\\[low, high\\]: {markdown(intervals)}. " if (intervals := board.meaning_of_intervals) else ""
     ranked = any(cell.first_rank is not None for cells in board.cells.values() for cell in cells.values())
     caption += "In parentheses: simultaneous 95 % rank interval. " if ranked else ""
     parts.append(f"{caption}In italics: baselines and oracles (not ranked).\n")

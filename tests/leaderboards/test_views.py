@@ -285,3 +285,19 @@ def test_a_head_names_a_few_choices_and_counts_the_others(source: Path, tmp_path
     assert "and 2 other choices</a>" in head
     assert "data_sha256" in text  # in the section of the protocol
     assert "<dt>role</dt><dd>model</dd>" in text
+
+
+def test_the_method_of_intervals_is_stated_where_it_is_not_the_bootstrap_of_images(source: Path) -> None:
+    board = board_of(source)
+    assert board.meaning_of_intervals == "95 % bootstrap confidence interval over images"
+
+    def changed(**fields: Any) -> Board:
+        cells = {
+            row: {column: replace(cell, **fields) for column, cell in cells.items()}
+            for row, cells in board.cells.items()
+        }
+        return replace(board, cells=cells)
+
+    assert changed(ci_low=None, ci_high=None).meaning_of_intervals == ""
+    own = changed(ci_low=1.0, ci_high=2.0, ci_method="two-way cluster, 95 %")
+    assert own.meaning_of_intervals == "95 % confidence interval; of auc: two-way cluster"
