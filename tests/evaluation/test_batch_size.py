@@ -100,6 +100,34 @@ def test_only_the_shard_is_computed_again(images: Dataset, tmp_path: Path, monke
     assert len(shown) == len(set(shown)) == 21
 
 
+def test_memory_that_is_taken_after_auto_has_found_a_batch(
+    images: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another program takes memory in the middle of the run."""
+    monkeypatch.setattr("colorbench.results.shard.SHARD", 8)
+    usual, _ = rows(images, tmp_path / "usual", SmallNetwork())
+
+    class Shrinking(SmallNetwork):
+        shown = 0
+
+        def colorize_batch(self, inputs: ColorizerInput) -> ColorPrediction:
+            if len(inputs.ids) > (8 if self.shown < 23 else 2):  # 1 + 2 + 4 + 8 to find a batch, and the first shard
+                raise MemoryError
+            type(self).shown += len(inputs.ids)
+            return super().colorize_batch(inputs)
+
+    monkeypatch.setattr("colorbench.evaluation.task_records.check_models", lambda *_: {})
+    listener = Listening()
+    found, size = rows(images, tmp_path / "auto", Shrinking(), listener, batch_size="auto")
+    assert [line for line in listener.messages if "batches of" in line] == [
+        "--batch-size auto: batches of 8",
+        "out of memory with batches of 8: going on with 4",
+        "out of memory with batches of 4: going on with 2",
+    ]
+    assert size == 2
+    assert_same_rows(usual, found)
+
+
 def test_a_single_image_that_does_not_fit_is_one_line(images: Dataset, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="test/model needs more memory than available"):
         rows(images, tmp_path, Limited(0), batch_size=4)
