@@ -17,7 +17,7 @@ from colorbench.training.journal import Journal
 from tests.support.hostile_files import cut, emptied, flip, replaced_by_folder
 from tests.support.training import TINY, Silent, make_trainer, write_images
 
-SHORT = TINY.changed({"steps": 6})
+SHORT = TINY.model_copy(update={"steps": 6, "start": "default", "head": "prior"})
 RNG = np.random.default_rng(7)
 DAMAGES: dict[str, Callable[[Path], None]] = {
     **{f"flip {i}": lambda path, share=share: flip(path, share) for i, share in enumerate(RNG.random(4))},
