@@ -28,6 +28,7 @@ from PIL import Image
 
 from colorbench.cli import app
 from colorbench.models.onnx_contract import parse_contract
+from tests.support.command_server import CommandServer
 from tests.support.probe import write_classes
 from tests.support.study_responses import METHODS, SENTINEL, make_design, make_study_data, write_study
 from tests.support.voc import write_devkit
@@ -173,7 +174,7 @@ def parse(arguments: list[str], where: str) -> None:
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
+def home(tmp_path: Path) -> Iterator[Path]:
     """A home folder with what the text speaks of, and the programs that it calls."""
     home = tmp_path / "home"
     write_classes(home / "crops", 1, side=64)
@@ -199,27 +200,32 @@ def home(tmp_path: Path) -> Path:
     write_study(home / "STUDY", design, make_study_data(design, rates))
     programs = home / "bin"
     programs.mkdir()
-    run = f'exec "{sys.executable}" -P -c "import sys; from colorbench.cli import main; main()" "$@"'
     for name, script in {
-        "colorbench": run,
         # `uv run [--extra NAME] PROGRAM ...`, in an environment that has everything.
         "uv": 'shift; while [ "${1#--}" != "$1" ]; do shift 2; done; exec "$@"',
         "pip": '[ "$*" = "install uv" ]',
     }.items():
         (programs / name).write_text(f"#!/bin/sh\n{script}\n")
         (programs / name).chmod(0o755)
-    return home
+    server = CommandServer(programs / "colorbench", environment_of(home))
+    yield home
+    server.close()
 
 
-def run_shell(command: str, home: Path) -> subprocess.CompletedProcess[str]:
-    """One command as typed at a prompt in the home folder."""
-    environment = {
+def environment_of(home: Path) -> dict[str, str]:
+    """The environment of a prompt in a home folder."""
+    return {
         **os.environ,
         "HOME": str(home),
         "PATH": f"{home / 'bin'}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(REPOSITORY),
         "HF_HUB_OFFLINE": "1",
     }
+
+
+def run_shell(command: str, home: Path) -> subprocess.CompletedProcess[str]:
+    """One command as typed at a prompt in the home folder."""
+    environment = environment_of(home)
     bash = ["bash", "-euo", "pipefail", "-c", command]
     try:
         return subprocess.run(bash, cwd=home, env=environment, capture_output=True, text=True, timeout=600)
