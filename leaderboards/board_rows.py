@@ -140,7 +140,7 @@ def _label(id: str, placed: Mapping[str, Mapping[int, Entry]]) -> str:
             ),
             "weights": f"weights {clean(model.weights_sha256, 8)}" if model.weights_sha256 else "no weights",
             "version": f"version {clean(model.package_version, 40)}" if model.package_version else "no version",
-            "role": model.card.role,
+            "role": model.card.role_name,
             "dtype": clean(records[0].execution.dtype, 20),
             "seed": f"seed {records[0].execution.seed}",
             "record": f"record {placed[row][min(placed[row])].sha256[:8]}",

@@ -17,7 +17,7 @@ def card_facts(record: Record, sets: Iterable[DatasetPart]) -> Facts:
     """Return the facts about a model."""
     model, card = record.model, record.model.card
     return _filled(
-        ("role", "model" if card.role == "competitor" else card.role),
+        ("role", card.role_name),
         ("paper", card.paper),
         ("license", card.license),
         ("parameters", None if card.parameters is None else count(card.parameters)),

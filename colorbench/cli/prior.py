@@ -121,8 +121,8 @@ def _print_prior(terminal: Console, prior: Prior, path: Path) -> None:
     terminal.print(f"{prior.kind} prior of {prior.images} images of {prior.name}; most common of the {len(p)} bins:")
     terminal.print(table)
     terminal.print(
-        f"entropy {prior.entropy:.3f} nats, as much as {np.exp(prior.entropy):.1f} equally common bins; "
-        f"{int((p == 0).sum())} bins never occur",
+        f"entropy {prior.entropy:.3f} nats, that of {np.exp(prior.entropy):.1f} equally frequent bins; "
+        f"{int((p == 0).sum())} bins are empty",
         soft_wrap=True,
     )
     terminal.print(f"written: {path} and {path.with_suffix('.json').name}", soft_wrap=True)

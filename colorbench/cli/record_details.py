@@ -41,7 +41,7 @@ def describe_record(folder: Path) -> dict[str, Any]:
         "protocol": f"{name} v{protocol.version}",
         "images": f"{record.dataset.name}, {record.dataset.n_evaluated} evaluated",
         "metrics": {one.name: _value(one) for one in record.metrics},
-        "made": record.provenance.time,
+        "evaluated": record.provenance.time,
         "key": record.key,
         "a new run": list(_reuse(folder, record)),
     }

@@ -174,7 +174,7 @@ class ImageFolderModel:
             self.remarks.append(f"{found.by_file_name} predictions were found by file name only")
         if found.unused:
             self.remarks.append(
-                f"files that belong to no image of the dataset: {len(found.unused)}, the first: {found.unused[0]}"
+                f"predictions without an image in the dataset: {len(found.unused)}, the first: {found.unused[0]}"
             )
         return {id: self._paths[name] for id, name in found.pairs.items()}
 

@@ -60,6 +60,11 @@ class ModelCard(BaseModel):
     notes: str | None = None
     """Other facts that a reader of a table must know."""
 
+    @property
+    def role_name(self) -> str:
+        """Role as people read it: ``model``, ``baseline`` or ``reference``."""
+        return "model" if self.role == "competitor" else self.role
+
     def not_storable(self) -> str | None:
         """Return the reason why a record cannot store and restore the card; None if it can.
 

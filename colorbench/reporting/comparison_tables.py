@@ -45,7 +45,7 @@ def show_comparison(terminal: Console, found: Comparison) -> None:
     for remark in dict.fromkeys([*found.remarks, *(test.warning for test in found.tests if test.warning)]):
         terminal.print(Padding(Text(f"! {remark}", style="yellow"), (0, 0, 0, 1)))
     if any(test.p is not None for test in found.tests):
-        terminal.print(_meaning(len([test for test in found.tests if test.p is not None])))
+        terminal.print(_meaning(found.tests))
 
 
 def _differences(tests: Sequence[PairedTest]) -> Table:
@@ -162,14 +162,16 @@ def _span(first: int, last: int) -> str:
     return str(first) if first == last else f"{first}–{last}"
 
 
-def _meaning(tests: int) -> Text:
-    """Return the explanation of how to read the table."""
+def _meaning(tests: Sequence[PairedTest]) -> Text:
+    """Return the explanation of the signs that the table contains."""
     from rich.text import Text
 
-    several = f", Holm-corrected for {tests} tests" if tests > 1 else ""
-    return Text(
+    count = sum(test.p is not None for test in tests)
+    several = f", Holm-corrected for {count} tests" if count > 1 else ""
+    parts = [
         f"p: two-sided sign-flip test{several}. d: effect size (difference / its standard deviation over images). "
-        "images needed: to detect this difference with 80 % power. MDE: smallest difference that these images detect "
-        "with 80 % power.",
-        style="dim",
-    )
+        "images needed: to detect this difference with 80 % power."
+    ]
+    if any(test.verdict == "undecided" and test.detectable is not None for test in tests):
+        parts.append("MDE: smallest difference that these images detect with 80 % power.")
+    return Text(" ".join(parts), style="dim")

@@ -21,8 +21,6 @@ from colorbench.results.saved_image_index import read_index, saved_file
 from colorbench.storage import write_atomic
 
 NAME = "report.html"
-ROLES = {"competitor": "model"}
-"""Role of a model card -> its name on pages, where it differs."""
 FIXED_SHOWN = 12
 """Number of images of the fixed part on the page, in addition to the best and worst."""
 
@@ -166,7 +164,7 @@ def _facts(record: Record) -> list[tuple[str, str]]:
     protocol = name_with_preset(record.protocol.name, record.protocol.version, record.protocol.parameters)
     speed = f"{run.images_per_second:.1f} images per second, {run.seconds:.1f} seconds in total"
     rows = [
-        ("model", f"{model.name} · {ROLES.get(model.card.role, model.card.role)}"),
+        ("model", f"{model.name} · {model.card.role_name}"),
         ("package", " ".join(word for word in (model.package, model.package_version) if word)),
         ("weights (sha256)", model.weights_sha256 or ""),
         ("decoding", ", ".join(f"{key} = {value}" for key, value in model.decoding.items())),

@@ -38,7 +38,7 @@ def _card(subject: ModelSubject) -> str:
         )
     find_overlap(card, [])  # raises if its training hashes cannot be read
     told = [name for name in ("paper", "weights_sha256", "training_data") if getattr(card, name) is not None]
-    return f"title, role {card.role}" + (f", {', '.join(told)}" if told else "")
+    return f"title, role {card.role_name}" + (f", {', '.join(told)}" if told else "")
 
 
 def _license(subject: ModelSubject) -> str:

@@ -67,7 +67,7 @@ def _batch(subject: ModelSubject) -> str:
         hint = "compute nothing across the batch (mean, normalization, noise drawn for the batch)"
         what = f"an image alone, in a batch and in another order got predictions {largest:.3g} apart in ab on average"
         raise CheckFailed(what, hint)
-    return f"alone, in a batch and in another order: at most {largest:.1g} apart in ab"
+    return f"alone, in a batch and in another order: predictions differ by at most {largest:.1g} in ab"
 
 
 def _history(subject: ModelSubject) -> str:
@@ -164,7 +164,7 @@ def _device(subject: ModelSubject) -> str:
     apart = _largest(subject.usual(), checked(subject.model.full_name, colors, subject.images))
     if apart > DEVICE_TOLERANCE:
         raise CheckFailed(f"on {target} predictions are {apart:.3g} apart in ab on average", hint)
-    return f"on {target} predictions are at most {apart:.1g} apart in ab"
+    return f"on {target} predictions differ by at most {apart:.1g} in ab"
 
 
 def _lightness_only(subject: ModelSubject) -> str:

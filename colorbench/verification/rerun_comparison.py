@@ -120,7 +120,7 @@ def _compare(
                 yield from _array_departures(name, arrays[name], of_ids, positions)
         yield from _saved_departures(stored, again)
 
-    holds = f"{len(positions)} images rerun with {model} (draw {seed})"
+    holds = f"{len(positions)} images rerun with {model} (chosen with seed {seed})"
     findings.settle("rerun", departures(), holds)
     return largest
 

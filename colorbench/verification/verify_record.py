@@ -140,4 +140,4 @@ def _check_identity(record: Record, findings: Findings) -> None:
         for one in find_shared_weights(record.model.card, protocol.name, protocol.identity)
         if (one.part, one.parameter) not in named
     ]
-    findings.settle("identity", iter(wrong), f"{again[:12]}, of {protocol.name} version {protocol.version}")
+    findings.settle("identity", iter(wrong), f"{again[:12]}, of {protocol.name} v{protocol.version}")

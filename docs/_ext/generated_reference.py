@@ -165,7 +165,7 @@ def models_page() -> str:
         facts = card.model_dump(exclude_defaults=True, exclude={"title"})
         rows = [
             (key.replace("_", " "), text(" · ".join(lines_of(value))))
-            for key, value in {"role": card.role, **facts}.items()
+            for key, value in {"role": card.role_name, **facts}.items()
         ]
         rows += [(name, text(value)) for name, value in model_cards.facts(plugin.name)]
         parts.append(f"## {plugin.name}\n\n{text(card.title)}\n\n{model_cards.strip(plugin.name)}")

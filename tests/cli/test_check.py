@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from colorbench.errors import UserError
+from colorbench.models import ModelCard
 from colorbench.testing import CheckFinding, CheckReport, check, fake_dataset, fake_model
 from colorbench.testing.check_any_kind import kind_of
 from tests.support.records import ended
@@ -38,6 +39,16 @@ class Protocol:
 def file(tmp_path: Path) -> Path:
     (tmp_path / "mine.py").write_text(MODEL)
     return tmp_path / "mine.py"
+
+
+def test_a_role_is_called_as_in_every_table() -> None:
+    assert ModelCard(title="x").role_name == "model"
+    assert [ModelCard(title="x", role=role).role_name for role in ("baseline", "reference")] == [
+        "baseline",
+        "reference",
+    ]
+    (card,) = [one for one in check(fake_model()).findings if one.name == "card"]
+    assert card.detail.startswith("title, role model")
 
 
 def test_each_kind_is_recognized_from_its_name(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

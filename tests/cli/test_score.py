@@ -167,7 +167,7 @@ def extra(folder: Path) -> None:
         (larger, "6 of 6 predictions were resized to another size", True),
         (as_jpeg, "6 of 6 predictions are stored lossily (JPEG", True),
         (shuffled, "files are shuffled or shifted by one", True),
-        (extra, "files that belong to no image of the dataset: 1, the first: zzz.png", False),
+        (extra, "predictions without an image in the dataset: 1, the first: zzz.png", False),
     ],
 )
 def test_what_can_be_scored_is_scored_and_said(

@@ -315,7 +315,7 @@ def test_how_files_were_found_is_told(tmp_path: Path) -> None:
     told = " | ".join(messages)
     assert "1 other file was ignored: 1 .txt" in told
     assert "4 predictions were found by file name only" in told
-    assert "files that belong to no image of the dataset: 1, the first: deeper/extra.png" in told
+    assert "predictions without an image in the dataset: 1, the first: deeper/extra.png" in told
 
 
 def test_unreadable_images_stay_skips(tmp_path: Path) -> None:

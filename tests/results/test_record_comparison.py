@@ -251,6 +251,7 @@ def test_the_command_prints_and_gives_json(command, measured, monkeypatch) -> No
     assert "A = zoo/half-chroma   B = zoo/gray" in shown.stdout
     assert "A is better: auc_rebalanced_stable, auc_raw" in shown.stdout
     assert max(map(len, shown.stdout.splitlines())) <= 80
+    assert "images needed: " in shown.stdout and "MDE" not in shown.stdout, "only signs that are shown are explained"
     prediction = command("compare", *pair, "--json", "--metric", "auc_raw")
     found = json.loads(prediction.stdout)
     assert [test["metric"] for test in found["tests"]] == ["auc_raw"]
