@@ -29,6 +29,7 @@ REPOSITORY = Path(__file__).parent.parent
 RunCommand = Callable[..., subprocess.CompletedProcess[str]]
 LONGEST = (
     *("tests/test_code_blocks.py", "tests/test_quality.py", "tests/docs/test_site.py", "tests/test_wheel.py"),
+    *("tests/evaluation/test_launches_of_protocols.py", "tests/evaluation/test_retrained.py"),
     *("tests/training/test_resume.py", "tests/docs/test_cluster.py"),
 )
 """Files with tests of half a minute and more. They run first: at the end, one of them would leave cores idle."""

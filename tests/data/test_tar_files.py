@@ -7,8 +7,10 @@ import os
 import subprocess
 import tarfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from colorbench.data import Dataset, contents_of, decode_image
@@ -17,6 +19,7 @@ from colorbench.data.image_decoding import UnreadableImage
 from colorbench.data.sources import open_dataset
 from colorbench.errors import ColorbenchError, RunError, UserError
 from tests.support.containers import Member, files_of, special, write_parquet, write_tar
+from tests.support.hostile_files import emptied, flip, png, replaced_by_folder
 
 
 def ids(dataset: Dataset) -> list[str]:
@@ -357,3 +360,17 @@ def test_the_time_of_the_images_is_from_before_the_listing(
 
     monkeypatch.setattr(tar_files, "_listed", written_meanwhile)
     assert {sample.modified for sample in open_dataset(tar).samples} == {before}
+
+
+def test_a_damaged_listing_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    path = write_tar(tmp_path / "a.tar", {"a/1.png": png(4, 4), "a/1.cls": b"3", "b.png": png(3, 5), "b.cls": b"1"})
+    whole = open_dataset(path)
+    (listing,) = [one for one in (tmp_path / "cache").rglob("*") if one.is_file()]
+    for change in (*(partial(flip, share=share) for share in np.linspace(0, 1, 40)), emptied, replaced_by_folder):
+        change(listing)
+        again = open_dataset(path)
+        assert list(again.samples) == list(whole.samples) and again.class_names == whole.class_names
+        assert listing.is_file(), "it is written again"
+        (aside,) = listing.parent.glob(f"{listing.stem}.damaged-*")
+        aside.rmdir() if aside.is_dir() else aside.unlink()
