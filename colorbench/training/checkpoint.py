@@ -64,7 +64,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     hint = "use another -o, or remove it to start over"
     try:
         if not ends_with_digest(path):
-            raise ValueError("its bytes do not have the checksum that is stored with them")
+            raise ValueError("it is damaged, or was made by another version of colorbench")
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the reader may raise any error for a damaged file
         what = f"the checkpoint cannot be read: {str(error).splitlines()[0]}"
