@@ -11,6 +11,7 @@ shard's rows in each layer: whenever features are read, shards with other rows a
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -61,15 +62,28 @@ def read_features(
     folder = cache / "features"
     makers = [FeatureWriter(one, cut, order, decides, folder / folder_of_model(one.name)) for one in sources]
     distinct = {maker.key: maker for maker in makers}.values()  # equal sources are computed once
+    new: dict[str, FeatureWriter] = {}
     for maker in distinct:
         maker.tell_damaged_index(say)
     for _ in range(MOST_DAMAGED + 1):
         if lacking := [maker for maker in distinct if not maker.finished()]:
             _make(lacking, _FeaturePass(dataset, contents, cut, settings, progress))
+            new.update((maker.key, maker) for maker in lacking)
         if not [maker for maker in distinct if maker.reopen_damaged(settings.claims, say)]:
+            if new:
+                say(f"features: {sum(map(_size, new.values())) / 1e6:,.1f} MB in {folder}, for later runs")
             return [maker.read(dataset) for maker in makers]
     what = f"stored features were damaged {MOST_DAMAGED} times after they were written"
     raise RunError(what, where=str(makers[0].folder), hint="check the disk")
+
+
+def _size(maker: FeatureWriter) -> int:
+    """Return the bytes of the stored features of a source."""
+    size = 0
+    for file in maker.folder.iterdir():
+        with contextlib.suppress(OSError):  # a claim that another process has released
+            size += file.stat().st_size
+    return size
 
 
 @dataclass(frozen=True)

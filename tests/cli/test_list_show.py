@@ -143,6 +143,16 @@ def test_every_preset_that_is_listed_is_shown() -> None:
         assert json.loads(done.stdout)["name"] == name
 
 
+@pytest.mark.parametrize("name", [name for name in MODELS if tags_of(model_factory(name))])
+def test_the_readme_of_the_zoo_names_the_tags_that_the_list_shows(name: str, listed) -> None:
+    text = (ROOT / "zoo" / "README.md").read_text(encoding="utf-8")
+    tags = [str(row["name"]).partition(".")[2] for row in listed["models"] if row["name"].startswith(f"{name}.")]
+    lines = [line for line in text.splitlines() if f"`{name}`" in line or f"`{name}." in line]
+    assert tags and lines
+    for tag in tags[1:]:  # the default needs no tag
+        assert any(f"`{tag}`" in line or f"`{name}.{tag}`" in line for line in lines), tag
+
+
 def names_of_all() -> list[str]:
     """Every model with every tag, and every protocol with every preset."""
     found = json.loads(invoke("list", "--json").stdout)

@@ -107,6 +107,15 @@ def test_stored_rows_are_those_of_each_image_alone(images: Dataset, tmp_path: Pa
     assert stored.labels.tolist() == [sample.label for sample in images.samples]
 
 
+def test_the_size_and_place_of_stored_features_are_stated_once(images: Dataset, tmp_path: Path) -> None:
+    told = [Listening(), Listening()]
+    for listener in told:
+        made(Blocks(), images, tmp_path / "cache", listener=listener)
+    (line,) = [one for one in told[0].messages if one.startswith("features: ")]
+    assert line.endswith(f" MB in {tmp_path / 'cache' / 'features'}, for later runs")
+    assert not [one for one in told[1].messages if one.startswith("features: ")], "nothing new is stored"
+
+
 def test_a_second_time_no_image_is_opened(images: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, model = made(Blocks(), images, tmp_path), Blocks()
 
@@ -130,7 +139,7 @@ def test_out_of_memory_goes_on_with_smaller_batches(images: Dataset, tmp_path: P
 
     model, listener = Limited(), Listening()
     stored = made(model, images, tmp_path / "a", listener=listener)
-    assert listener.messages == [
+    assert [line for line in listener.messages if not line.startswith("features: ")] == [
         "out of memory with batches of 8: going on with 4",
         "out of memory with batches of 4: going on with 2",
     ]
