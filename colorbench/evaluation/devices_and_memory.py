@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -155,6 +157,14 @@ def ran_out_of_memory(error: BaseException | None) -> bool:
     return False
 
 
+def _release(error: BaseException | None) -> None:
+    """Release the tensors of a failed batch, which the frames of its errors hold."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
+    gc.collect()  # an error and the future that raised it hold one another
+
+
 _NO_MEMORY = ("out of memory", "alloc_failed")
 
 
@@ -168,6 +178,7 @@ def smaller_batch(error: BaseException, batch_size: int, say: Callable[[str], No
     """
     if batch_size == 1 or not ran_out_of_memory(error):
         return None
+    _release(error)
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # torch's own
         torch.cuda.empty_cache()
     say(f"out of memory with batches of {batch_size}: going on with {batch_size // 2}")

@@ -30,6 +30,8 @@ from .model_loading import model_factory as model_factory
 from .model_loading import tags_of as tags_of
 from .model_names import split_names as split_names
 from .networks import evaluation_mode as evaluation_mode
+from .networks import in_fast_order as in_fast_order
+from .networks import place as place
 from .networks import precision as precision
 from .onnx_export import Exportable as Exportable
 from .onnx_export import ExportForm as ExportForm

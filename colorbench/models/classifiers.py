@@ -33,6 +33,7 @@ from colorbench.models.classifier_weights import (
     published_file,
     with_packaged_weights,
 )
+from colorbench.models.networks import in_fast_order, place
 from colorbench.models.weights_download import resolve_weights
 from colorbench.models.weights_files import check_shapes, load_weights
 from colorbench.registry import nearest
@@ -205,10 +206,10 @@ class Classifier:
         """Run a part of the network: (N, 3, h, w) uint8 -> (N, ...) float32."""
         device = rgb8.device
         if next(self._network.parameters()).device != device:
-            self._network.to(device)
+            place(self._network, device)
         images = rgb8.permute(0, 2, 3, 1).cpu().numpy()  # (N, h, w, 3)
         shown = torch.stack([self.preprocessing.apply(np.ascontiguousarray(one)) for one in images])
-        shown = shown.to(device, memory_format=torch.channels_last)
+        shown = in_fast_order(shown.to(device))
         with torch.no_grad():
             at_once = 1 if device.type == "cpu" else len(shown)
             parts = [shown[start : start + at_once] for start in range(0, len(shown), at_once)]

@@ -36,6 +36,23 @@ def device_of(model: object) -> torch.device | None:
     return None
 
 
+def place(network: nn.Module, device: torch.device) -> None:
+    """Move a network to a device, with its filters in the order in which the device convolves faster.
+
+    A CPU convolves images faster with the channels last. On a GPU, float32 convolutions without TF32 are up to 16 times
+    slower so, and in half precision a filter in either order does.
+    """
+    network.to(device)
+    network.to(memory_format=torch.contiguous_format if device.type == "cuda" else torch.channels_last)
+
+
+def in_fast_order(images: Tensor) -> Tensor:
+    """Return (N, C, H, W) images in the order in memory in which their device convolves faster; see ``place``."""
+    half = torch.is_autocast_enabled(images.device.type) or images.dtype in (torch.bfloat16, torch.float16)
+    plain = images.device.type == "cuda" and not half
+    return images.contiguous(memory_format=torch.contiguous_format if plain else torch.channels_last)
+
+
 @contextlib.contextmanager
 def evaluation_mode(model: object) -> Iterator[None]:
     """Put all networks of a model into evaluation mode; restore the mode of each module afterwards."""

@@ -187,9 +187,12 @@ class Trainer:
             parts=self.parts,
             device=self.accelerator.device,
         )
+        deterministic = torch.backends.cudnn.deterministic
+        torch.backends.cudnn.deterministic = True  # a repeated training gives the same weights
         try:
             self._run(feed, listener)
         finally:
+            torch.backends.cudnn.deterministic = deterministic
             feed.close()
             self.tracking.end()
         self.accelerator.wait_for_everyone()

@@ -26,6 +26,7 @@ from colorbench.models import (
     Pooling,
     RandomWeights,
     evaluation_mode,
+    in_fast_order,
     library_code,
     load_model,
     model_factory,
@@ -223,7 +224,7 @@ def _source(model: LoadedModel, seed: int, layers: str, context: ProtocolContext
 
 def _maps(colorizer: HasFeatures, dtype: torch.dtype, lightness: Tensor) -> dict[str, Tensor]:
     with evaluation_mode(colorizer), precision(lightness.device, dtype):
-        return colorizer.features(lightness.contiguous(memory_format=torch.channels_last))
+        return colorizer.features(in_fast_order(lightness))
 
 
 def _lightness(lightness: Tensor) -> dict[str, Tensor]:

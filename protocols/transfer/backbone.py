@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from colorbench.errors import RunError, UserError
-from colorbench.models import HasFeatures, LoadedModel, chosen_layers, modules_of
+from colorbench.models import HasFeatures, LoadedModel, chosen_layers, in_fast_order, modules_of
 
 HEAD, ALL, DEEPEST = "head", "all", "auto"
 
@@ -97,9 +97,7 @@ class Backbone(nn.Module):
     def forward(self, lightness: Tensor) -> Tensor:
         """Compute the maps: (N, 1, H, W) L in 0..100 -> (N, C, h, w) float32."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and bool(self.tuned)):
-            found: Tensor = (
-                self._colorizer[0].features(lightness.contiguous(memory_format=torch.channels_last))[self.layer].float()
-            )
+            found: Tensor = self._colorizer[0].features(in_fast_order(lightness))[self.layer].float()
         if not torch.isfinite(found).all():
             raise RunError(f"{self.name} gives features that are not finite in layer {self.layer}")
         return found

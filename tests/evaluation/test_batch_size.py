@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -184,3 +185,30 @@ def test_memory_is_measured() -> None:
     block = np.ones(400_000_000, dtype=np.uint8)
     assert memory.used() > 0.9 * block.nbytes
     assert 0 < memory.limit < 1 << 45
+
+
+class Remembering(Limited):
+    """Runs out of memory while it holds tensors of the batch, and remembers them weakly."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(most)
+        self.failed: list[weakref.ref[torch.Tensor]] = []
+        self.held: list[int] = []
+
+    def colorize_batch(self, inputs: ColorizerInput) -> ColorPrediction:
+        self.held.append(sum(one() is not None for one in self.failed))
+        if len(inputs.lightness) > self.most:
+            large = inputs.lightness * 2
+            self.failed += [weakref.ref(large), weakref.ref(inputs.lightness)]
+            try:
+                raise self.error
+            except torch.OutOfMemoryError as error:
+                raise RuntimeError("out of memory") from error
+        return super().colorize_batch(inputs)
+
+
+def test_no_tensor_of_a_failed_batch_is_kept(images: Dataset, tmp_path: Path) -> None:
+    model = Remembering(2)
+    rows(images, tmp_path, model, batch_size=16)
+    assert len(model.failed) >= 6  # batches of 16, 8 and 4
+    assert set(model.held) == {0}

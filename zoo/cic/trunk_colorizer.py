@@ -17,7 +17,9 @@ from colorbench.models import (
     ModelCard,
     at_working_size,
     check_shapes,
+    in_fast_order,
     load_weights,
+    place,
 )
 from colorbench.training import TrainingPreset, kmeans_initialize, packaged_lightness
 from zoo.cic.network import Network, layer_maps, scale_lightness
@@ -101,7 +103,7 @@ class TrunkColorizer:
 
     def to(self, device: torch.device) -> Self:
         """Move the network."""
-        self.network.to(device)
+        place(self.network, device)
         return self
 
     def colorize_batch(self, inputs: ColorizerInput) -> ColorPrediction:
@@ -130,7 +132,7 @@ class TrunkColorizer:
 
     def prediction(self, lightness: Tensor) -> Tensor:
         """Compute the network's output: (N, 1, H, W) L in 0..100 -> (N, outputs, H/4, W/4) float32."""
-        out: Tensor = self.network(lightness.contiguous(memory_format=torch.channels_last))
+        out: Tensor = self.network(in_fast_order(lightness))
         return out.float()
 
     def features(self, lightness: Tensor) -> dict[str, Tensor]:

@@ -25,7 +25,9 @@ from colorbench.models import (
     ModelCard,
     RevealedColors,
     check_shapes,
+    in_fast_order,
     load_weights,
+    place,
     resolve_weights,
 )
 from colorbench.storage import file_sha256
@@ -82,7 +84,7 @@ class ReleasedColorizer:
 
     def to(self, device: torch.device) -> Self:
         """Move the network."""
-        self.network.to(device)
+        place(self.network, device)
         return self
 
     def colorize_batch(self, inputs: ColorizerInput) -> ColorPrediction:
@@ -210,7 +212,7 @@ class ECCV16(ReleasedColorizer):
         return temperature_note(network, cls.sha256)
 
     def _logits(self, lightness: Tensor) -> Tensor:
-        out: Tensor = self.network(lightness.contiguous(memory_format=torch.channels_last))
+        out: Tensor = self.network(in_fast_order(lightness))
         return out.float()
 
 
@@ -231,7 +233,7 @@ class Siggraph17(ReleasedColorizer):
 
     def colorize(self, lightness: Tensor) -> Tensor:
         """Predict ab without any hint: (N, 1, H, W) L in 0..100 -> (N, 2, H, W); H and W multiples of 8."""
-        out: Tensor = self.network(scale_lightness(lightness).contiguous(memory_format=torch.channels_last))
+        out: Tensor = self.network(in_fast_order(scale_lightness(lightness)))
         return AB_SCALE * out.float()
 
     def colorize_guided(self, inputs: ColorizerInput, revealed: RevealedColors) -> ColorPrediction:
