@@ -36,6 +36,8 @@ class TrunkColorizer:
 
     shipped: ClassVar[Path]
     """Weights of the tag ``small``."""
+    larger: ClassVar[Mapping[str, Path]] = {}
+    """Weights of further trained tags."""
     network_class: ClassVar[Callable[[float, int], Any]] = Network
     """From width and number of output channels to a network."""
     outputs: ClassVar[int]
@@ -55,9 +57,8 @@ class TrunkColorizer:
         Raises:
             UserError: for weights without a card, or that do not fit.
         """
-        if tag == "small" or weights is not None:
-            return cls._trained(weights or cls.shipped)
-        return cls._control(tag, seed=0)
+        given = weights or {"small": cls.shipped, **cls.larger}.get(tag)
+        return cls._control(tag, seed=0) if given is None else cls._trained(given)
 
     def redrawn(self, seed: int) -> Self | None:
         """Return a control with weights of another seed (0: that of the tag); None for trained weights."""

@@ -18,7 +18,7 @@ class L2(TrunkColorizer):
     """Regression of ab with the Euclidean loss (paper, equation 1), trained from scratch."""
 
     tags = {
-        "small": "included weights: width 0.2, trained on a CPU",
+        "small": "included weights: width 0.2, trained on a GPU",
         "untrained": "control: width 0.2, random initialization, not trained",
     }
     presets = PRESETS
@@ -34,7 +34,7 @@ class L2(TrunkColorizer):
 class L2FineTuned(L2):
     """The same regression, initialized from the trunk of the full classification network."""
 
-    tags = {"small": "included weights: width 0.2, trained on a CPU"}
+    tags = {"small": "included weights: width 0.2, trained on a GPU"}
     presets = FINE_TUNING_PRESETS
     shipped = WEIGHTS / "l2-ft-small.safetensors"
     initial = CLASSIFICATION_WEIGHTS
