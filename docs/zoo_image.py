@@ -16,7 +16,7 @@ from colorbench.color import lab_to_rgb8, rgb_to_lab
 from colorbench.data import decode_image, open_dataset
 from colorbench.models import ColorizerInput, load_model
 
-MODELS = ("zoo/gray", "zoo/l2", "zoo/l2-ft", "zoo/cic-class", "zoo/cic", "zoo/lite")
+MODELS = ("zoo/gray", "zoo/l2", "zoo/l2-ft", "zoo/cic-class", "zoo/cic", "zoo/cic.base", "zoo/lite")
 SIDE, GAP, HEAD = 108, 4, 26
 
 
