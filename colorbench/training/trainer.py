@@ -20,6 +20,7 @@ import numpy as np
 import torch
 import torch.distributed
 from torch import Tensor, nn
+from torch.backends import cudnn
 from torch.optim.swa_utils import update_bn
 
 from colorbench.color import rgb_to_lab
@@ -187,12 +188,10 @@ class Trainer:
             parts=self.parts,
             device=self.accelerator.device,
         )
-        deterministic = torch.backends.cudnn.deterministic
-        torch.backends.cudnn.deterministic = True  # a repeated training gives the same weights
         try:
-            self._run(feed, listener)
+            with cudnn.flags(enabled=True, deterministic=True, allow_tf32=cudnn.allow_tf32):  # the same bits again
+                self._run(feed, listener)
         finally:
-            torch.backends.cudnn.deterministic = deterministic
             feed.close()
             self.tracking.end()
         self.accelerator.wait_for_everyone()
