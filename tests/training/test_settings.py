@@ -258,7 +258,7 @@ def test_the_prior_is_drawn_with_common_bins_larger(tmp_path: Path) -> None:
 
 def test_the_command_shows_presets(colorbench: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     shown = json.loads(colorbench("show", "zoo/cic", "--json").stdout)["training presets"]
-    assert set(shown) == {"small", "paper", "released"}
+    assert set(shown) == {"small", "base", "paper", "released"}
     assert "neighbors=5" in shown["paper"] and "gray_mask=5," in shown["released"]
 
 
