@@ -61,7 +61,9 @@ def report(browser: Any, folder: Path) -> None:
     shoot(page, "board")
     section = page.locator("section[aria-labelledby=plots-0-h]")
     section.locator("summary").click()
+    page.set_viewport_size({"width": 1120, "height": 1240})  # all columns
     save("comparison-pairs", section.locator("details").screenshot())
+    page.set_viewport_size({"width": 1000, "height": 1240})
     charts = section.locator(".charts")
     first = section.locator(".chart").nth(4)  # the last two curves, their legend, and what follows
     top = round(first.bounding_box()["y"] - charts.bounding_box()["y"])

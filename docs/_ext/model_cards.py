@@ -12,8 +12,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 TEXTS = REPOSITORY / "docs" / "model-cards.toml"
 STRIPS = REPOSITORY / "docs" / "models"
 RECORDS = REPOSITORY / "leaderboards" / "reference" / "records"
-WATTS, GRAMS = 15, 400
-"""Assumed power of one busy core, and grams of CO2 equivalents per kWh (about the mean of the world's grids)."""
+WATTS, GPU_WATTS, GRAMS = 15, 700, 400
+"""Assumed power in W of a busy core and of a GPU, and grams of CO2 equivalents per kWh (about the mean of grids)."""
 
 
 def texts() -> Mapping[str, Any]:
@@ -31,16 +31,19 @@ def facts(name: str) -> list[tuple[str, str]]:
     if one.get("data"):
         rows.append(("license of the data", read["data"]["license"]))
     if "cpu_hours" in one:
-        rows.append(("cost of the training", cost(one["cpu_hours"])))
+        rows.append(("cost of the training", cost(one["cpu_hours"], one.get("gpu_hours", 0))))
     return rows
 
 
-def cost(hours: float) -> str:
-    """Return core hours, energy and carbon as text."""
-    energy = hours * WATTS / 1000
+def cost(cpu_hours: float, gpu_hours: float = 0) -> str:
+    """Return hours of cores and of a GPU, energy and carbon as text."""
+    energy = (cpu_hours * WATTS + gpu_hours * GPU_WATTS) / 1000
+    hours, power = f"{cpu_hours:.1f} CPU core hours", f"{WATTS} W per core"
+    if gpu_hours:
+        hours, power = f"{hours} and {gpu_hours:.2g} hours of a GPU", f"{power}, {GPU_WATTS} W for the GPU"
     return (
-        f"{hours:.1f} CPU core hours; about {energy:.2g} kWh and {energy * GRAMS:.2g} g of CO2 equivalents, "
-        f"estimated with {WATTS} W per core and {GRAMS} g per kWh"
+        f"{hours}; about {energy:.2g} kWh and {energy * GRAMS:.2g} g of CO2 equivalents, "
+        f"estimated with {power} and {GRAMS} g per kWh"
     )
 
 
