@@ -46,7 +46,7 @@ def test_every_file_of_the_four_packages_is_in_the_wheel(wheel: Path) -> None:
 
 
 def test_the_wheel_is_small_enough_to_ship(wheel: Path) -> None:
-    assert wheel.stat().st_size < 24 * 2**20
+    assert wheel.stat().st_size < 36 * 2**20  # 15.4 of it are zoo/cic.base
 
 
 def run_installed(installed: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
