@@ -21,7 +21,18 @@ class ColorbenchError(Exception):
     def __init__(self, what: str, *, where: str | None = None, hint: str | None = None) -> None:
         self.what, self.where, self.hint = what, where, hint
         line = what if where is None else f"{what} ({where})"
-        super().__init__(line if hint is None else f"{line}. {hint}")
+        if hint is not None:
+            line += f"{'' if line.endswith('?') else '.'} {hint}"
+        super().__init__(line)
+
+
+COMMANDS = ("pip", "uv", "colorbench")
+"""First words of hints that are commands, which are not capitalized."""
+
+
+def as_sentence(text: str) -> str:
+    """Capitalize a text that follows a full stop, unless it begins with a command."""
+    return text if text.partition(" ")[0] in COMMANDS else f"{text[:1].upper()}{text[1:]}"
 
 
 def first_problem(error: BaseException) -> str:

@@ -75,7 +75,7 @@ def stored_details(kind: Kind, name: str) -> dict[str, Any] | None:
         UserError: for an unknown name.
     """
     base, variant = split_tag(name) if kind == "models" else (name.partition("@")[0], name.partition("@")[2])
-    plugin = registry.find(kind, base)
+    plugin = registry.find(kind, base, name)
     about = _stored(plugin) or {}
     details = about.get("details", {}).get(variant or next(iter(about.get("tags", ())), ""))
     if not isinstance(details, dict) or not all(isinstance(details.get(key), str) for key in ("name", "title")):

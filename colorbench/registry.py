@@ -89,8 +89,13 @@ def registered(kind: Kind) -> tuple[Plugin, ...]:
     return tuple(sorted(plugins, key=lambda plugin: (plugin.distribution != OWN, plugin.name, plugin.distribution)))
 
 
-def find(kind: Kind, name: str) -> Plugin:
+def find(kind: Kind, name: str, asked: str | None = None) -> Plugin:
     """Return the registered plugin with a full name (without tag).
+
+    Args:
+        kind: of plugin.
+        name: its full name.
+        asked: name as the user gave it, for messages; it may be a path, which has no tag.
 
     Raises:
         UnknownNameError: for an unknown name, suggesting the most similar.
@@ -103,10 +108,22 @@ def find(kind: Kind, name: str) -> Plugin:
                 raise PluginError(plugin.problem, where=plugin.where)
             return plugin
     near = nearest(name, (plugin.name for plugin in known))
-    hint = f"did you mean {near}?" if near else "`colorbench list` shows all"
+    hint = other_kind_hint(kind, name) or (f"did you mean {near}?" if near else "`colorbench list` shows all")
     if kind == "protocols" and (":" in name or name.endswith(".py")):
         hint = "evaluate a protocol in a file from Python, or register it: docs/add-a-protocol.md"
-    raise UnknownNameError(f"no {kind.removesuffix('s')} {name!r}", hint=hint)
+    raise UnknownNameError(f"no {kind.removesuffix('s')} {asked or name!r}", hint=hint)
+
+
+def other_kind_hint(kind: Kind, name: str) -> str | None:
+    """Return the hint for a protocol that is given as a model, or a model as a protocol; None for another name."""
+    if kind not in ("models", "protocols"):
+        return None
+    other: Kind = "protocols" if kind == "models" else "models"
+    base = name.partition("@")[0] if other == "protocols" else split_tag(name.partition("[")[0])[0]
+    if base not in (plugin.name for plugin in registered(other)):
+        return None
+    one = other.removesuffix("s")
+    return f"this is a {one}: give it by --{one}, and the {kind.removesuffix('s')} by --{kind.removesuffix('s')}"
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

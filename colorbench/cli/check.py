@@ -8,7 +8,7 @@ import typer
 
 from colorbench.cli.shared_options import Debug, Device, Json
 from colorbench.cli.standard_output import print_result
-from colorbench.errors import UserError
+from colorbench.errors import UserError, as_sentence
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -96,7 +96,7 @@ def _show(terminal: Console, report: CheckReport) -> None:
         outcome = "FAILED" if finding.outcome == "failed" else finding.outcome
         detail = Text(finding.detail)
         if finding.hint is not None:
-            detail.append(f"\n{finding.hint[0].upper()}{finding.hint[1:]}", style="dim")
+            detail.append(f"\n{as_sentence(finding.hint)}", style="dim")
         table.add_row(finding.name, Text(outcome, style=styles[finding.outcome]), detail)
     terminal.print(table)
     skipped = sum(finding.outcome == "skipped" for finding in report.findings)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import difflib
 import errno
+import os
 import re
 import sys
 import traceback
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import typer
 from typer.core import TyperGroup
 
 from colorbench.cli.interruption import INTERRUPTED, current_message
-from colorbench.errors import MACHINE_TROUBLE, RunError, UserError, is_out_of_memory, printable
+from colorbench.errors import MACHINE_TROUBLE, RunError, UserError, as_sentence, is_out_of_memory, printable
 from colorbench.registry import OWN, Plugin, registered
 
 USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
@@ -57,8 +59,6 @@ OWN_PLUGINS = {
 }
 """Summaries of verbs by included packages, which are found through entry points like those of other packages."""
 
-COMMANDS = ("pip", "uv", "colorbench")
-"""First words of hints that are commands, which are not capitalized."""
 MEANT = {
     **dict.fromkeys(("evaluate", "eval", "benchmark", "bench", "test", "measure"), "run"),
     **dict.fromkeys(("models", "protocols", "datasets", "metrics"), "list"),
@@ -88,6 +88,8 @@ CONVERSIONS = {
     r"Input should be": "it must be",
 }
 """Sentences of pydantic, by which typer converts values -> plain words."""
+_NO_COMMAND = re.compile(r"No such command '(.*)'")
+"""Sentence of click for an unknown command of a group."""
 _LONG_WORD = re.compile(r"\S{400,}")
 """What is shortened in a message, such as a path."""
 AGAIN = "then run the same command; finished work is kept"
@@ -183,6 +185,8 @@ def _trouble(error: BaseException) -> UserError | None:
     if not isinstance(error, OSError):
         return None
     where = None if error.filename is None else str(error.filename)
+    if error.errno in (errno.EACCES, errno.EPERM) and where is not None and (unreadable := _unreadable(where)):
+        return UserError(f"cannot read: {error.strerror}", where=unreadable, hint="make it readable")
     if error.errno in DISK_TROUBLE:
         return RunError(f"cannot write: {error.strerror}", where=where, hint=DISK_TROUBLE[error.errno])
     if error.errno in MACHINE_TROUBLE:
@@ -191,6 +195,16 @@ def _trouble(error: BaseException) -> UserError | None:
     if error.errno in UNUSABLE_PATH:
         return UserError(f"a path cannot be used: {error.strerror}", where=where, hint=SHORTER)
     return None
+
+
+def _unreadable(path: str) -> str | None:
+    """Return the file or folder that must be made readable to read a path: itself or one above; None if it is not."""
+    here = os.path.abspath(path)
+    above = [str(folder) for folder in reversed(Path(here).parents)]
+    closed = next((folder for folder in above if os.path.isdir(folder) and not os.access(folder, os.X_OK)), None)
+    if closed is not None:
+        return closed
+    return path if os.path.exists(here) and not os.access(here, os.R_OK) else None
 
 
 def _as_command(verb: Callable[..., Any] | typer.Typer, name: str) -> Any:
@@ -208,9 +222,7 @@ def _sentence(error: UserError) -> str:
     """Format a command's error: what happened, where, and a hint as a separate sentence."""
     if error.hint is None:
         return str(error)
-    command = error.hint.partition(" ")[0] in COMMANDS
-    hint = error.hint if command else f"{error.hint[0].upper()}{error.hint[1:]}"
-    return f"{str(error).removesuffix(error.hint)}{hint}"
+    return f"{str(error).removesuffix(error.hint)}{as_sentence(error.hint)}"
 
 
 def _shows_help(error: Any) -> bool:
@@ -228,6 +240,11 @@ def _usage_sentence(ctx: Any, error: Any) -> str:
         near = difflib.get_close_matches(given, names, n=1)
         return f"no option {given}. {f'Did you mean {near[0]}?' if near else f'`{path} --help` lists the options'}"
     message = str(error.format_message()).rstrip(".")
+    if (unknown := _NO_COMMAND.match(message)) and "?" not in message and ctx is not None:
+        verbs = ctx.command.list_commands(ctx)
+        one = os.path.exists(unknown[1]) and len(verbs) == 1
+        hint = f"Write `{path} {verbs[0]} {unknown[1]}`" if one else f"`{path} --help` lists the commands"
+        return f"no such command {unknown[1]!r}. {hint}"
     for told, plain in CONVERSIONS.items():
         message = re.sub(told, plain, message)
     message = f"{message[:1].lower()}{message[1:]}"

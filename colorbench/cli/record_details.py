@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,24 @@ def find_record_folder(name: str) -> Path | None:
     if path.name == "record.json" and path.is_file():
         return path.parent
     return path if (path / "record.json").is_file() else None
+
+
+def describe_folder(name: str) -> dict[str, Any] | None:
+    """Return the results below a folder: the details of the only one, or a list; None for no folder.
+
+    Raises:
+        UserError: for a folder without results, or a record that cannot be read.
+    """
+    folder = Path(name)
+    if not os.path.isdir(folder):
+        return None
+    found = sorted(file.parent for file in folder.rglob("record.json") if file.is_file())
+    if not found:
+        raise UserError("no results in this folder", where=name, hint="give a folder that `colorbench run` wrote")
+    if len(found) == 1:
+        return describe_record(found[0])
+    title = f"{len(found)} results; `colorbench show` with one of the folders shows it"
+    return {"name": name, "title": title, "results": [str(one) for one in found]}
 
 
 def describe_record(folder: Path) -> dict[str, Any]:

@@ -181,6 +181,8 @@ def run(
                 if not by_pattern:
                     raise
                 bar.message(f"{name} is left out: {error}")
+    if not named:
+        raise UserError("the name of the model is empty", where="--model", hint="`colorbench list` shows all")
     if not loaded:
         what = f"no model of {', '.join(model)} has its weights here"
         raise UserError(what, hint="give --weights, or allow downloads")

@@ -59,9 +59,9 @@ def describe(name: str) -> dict[str, Any]:
     Raises:
         UserError: for an unknown name, suggesting the most similar of all kinds.
     """
-    from colorbench.cli.record_details import describe_record, find_record_folder
+    from colorbench.cli.record_details import describe_folder, describe_record, find_record_folder
     from colorbench.data.sources.packaged import SAMPLES
-    from colorbench.registry import nearest, registered
+    from colorbench.registry import nearest, registered, split_tag
 
     if (folder := find_record_folder(name)) is not None:
         return describe_record(folder)
@@ -72,6 +72,9 @@ def describe(name: str) -> dict[str, Any]:
         return _samples()
     if name in [plugin.name for plugin in registered("datasets")]:
         return _listed_dataset(name)
+    models = [plugin.name for plugin in registered("models")]
+    if split_tag(name)[0] not in models and (below := describe_folder(name)) is not None:
+        return below
     if "/" in name or ":" in name:
         return _model(name)
     named = [plugin.name for kind in ("models", "datasets") for plugin in registered(kind)]

@@ -20,7 +20,7 @@ from colorbench.data.dataset import Dataset, Sample
 from colorbench.data.folder_walk import walk
 from colorbench.data.name_matching import nearest_name
 from colorbench.errors import PluginError, UnknownNameError, UserError
-from colorbench.registry import find
+from colorbench.registry import find, registered
 
 SHOWN = 3
 
@@ -122,6 +122,16 @@ def named_folder(spec: str | Path) -> NamedFolder | None:
         return None
     name, _, folder = spec.partition("=")
     return NamedFolder(name, Path(folder)) if name and folder else None
+
+
+def refuse_without_folder(spec: str) -> None:
+    """Raise if a text is the name of an installed named dataset without its folder.
+
+    Raises:
+        UserError: with the form ``NAME=DIR``.
+    """
+    if spec in (plugin.name for plugin in registered("datasets")):
+        raise UserError(f"the dataset {spec} needs the folder of its images", hint=f"use {spec}=DIR")
 
 
 def open_named(name: str, folder: Path) -> Dataset:

@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import inspect
 import json
+import os
 import sys
 from dataclasses import dataclass
 from importlib import metadata
@@ -16,7 +17,7 @@ from typing import Any
 from colorbench.errors import UnknownNameError, UserError
 from colorbench.models.foreign_code import one_line, process_state_kept, usage_deferred
 from colorbench.models.model_names import IMAGES, ONNX, short_name
-from colorbench.registry import OWN, find, nearest, registered, split_tag
+from colorbench.registry import OWN, find, nearest, other_kind_hint, registered, split_tag
 from colorbench.storage import file_sha256
 
 _FILE_MODULE = "colorbench_file_"
@@ -42,6 +43,8 @@ def find_source(name: str) -> ModelSource:
     Raises:
         UserError: for a name that no model has, or a file without the class.
     """
+    if not name.strip():
+        raise UserError("the name of the model is empty", hint="`colorbench list` shows all")
     if ":" in name:
         return _from_file(name)
     if name.endswith(".py"):
@@ -49,13 +52,20 @@ def find_source(name: str) -> ModelSource:
     if name.endswith(".onnx"):
         raise UserError(f"no model {name!r}: names of ONNX files have a prefix", hint=f"write {ONNX}{name}")
     base, asked = split_tag(name)
+    known = [plugin.name for plugin in registered("models")]
+    near = nearest(base, known) if "/" not in name else None
+    if base not in known and near is None and os.path.isdir(name):
+        raise UserError(
+            f"no model {name!r}: this is a folder", hint=f"for a folder of predictions write {IMAGES}{name}"
+        )
     if "/" not in name:
-        near = nearest(base, (plugin.name for plugin in registered("models")))
+        if (swapped := other_kind_hint("models", name)) is not None:
+            raise UnknownNameError(f"no model {name!r}", hint=swapped)
         hint = f"did you mean {near}?" if near else "`colorbench list` shows all."
         raise UnknownNameError(
             f"no model {name!r}: model names have a prefix", hint=f"{hint} For images: {IMAGES}FOLDER"
         )
-    plugin = find("models", base)
+    plugin = find("models", base, name)
     with process_state_kept():
         factory = plugin.load()
     return ModelSource(

@@ -15,7 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from colorbench.errors import UserError, extra_hint
+from colorbench.errors import UserError, extra_hint, path_hint
 from colorbench.storage import digest_of
 
 LARGEST = 2**31 - 2**20
@@ -83,9 +83,9 @@ def read_graph(path: Path) -> OnnxGraph:
         UserError: if the extra ``onnx`` is not installed; for a file that is missing, damaged, too new or too large;
             for external data that is not in a plain file beside it; and for custom or random operators.
     """
-    onnx = onnx_library()
     if not path.is_file():
-        raise UserError("no such ONNX file", where=str(path), hint="check the path")
+        raise UserError("no such ONNX file", where=str(path), hint=path_hint(path))
+    onnx = onnx_library()
     if path.stat().st_size > LARGEST:
         raise UserError("the ONNX file is larger than 2 GiB", where=str(path), hint="export it with external data")
     data = path.read_bytes()

@@ -42,6 +42,9 @@ def _departures(run: LoadedRun, known: Mapping[str, Sample]) -> Iterator[str]:
     for copy in data.copies:
         if copy.id not in known or sha256_if_readable(known[copy.id]) != contents.get(copy.of):
             yield f"{copy.id[:200]} is not a copy of {copy.of[:200]}"
+    stored = [*rows["id"], *(one.id for one in data.skipped)]
+    if absent := [id for id in stored if id not in known]:
+        yield f"{len(absent)} of {len(stored)} images are not in the given dataset, the first: {absent[0][:200]}"
     labeled = any(sample.label is not None for sample in known.values())
     drawn = set(secrets.SystemRandom().sample(range(len(rows)), min(DECODED, len(rows))))
     for position, (id, sha256, label, gray, height, width) in enumerate(
@@ -49,7 +52,6 @@ def _departures(run: LoadedRun, known: Mapping[str, Sample]) -> Iterator[str]:
     ):
         sample = known.get(id)
         if sample is None:
-            yield f"{id} is not in the given dataset"
             continue
         if sha256_if_readable(sample) != sha256:
             yield f"{id} differs in content from the row"
@@ -69,7 +71,6 @@ def _departures(run: LoadedRun, known: Mapping[str, Sample]) -> Iterator[str]:
     for one in data.skipped:
         sample = known.get(one.id)
         if sample is None:
-            yield f"{one.id[:200]} was left out and is not in the given dataset"
             continue
         try:
             gray_itself = decode_image(sample).gray

@@ -249,3 +249,21 @@ def test_a_record_shows_its_numbers_as_tables_do(make_record: Any, tmp_path: Pat
     shown = invoke("show", str(tmp_path)).stdout
     assert f"{metrics[0].name}: 86.40 % [84.98, 87.60]" in shown
     assert f"{metrics[1].name}: –" in shown and "None" not in shown
+
+
+def test_a_folder_above_results_shows_or_lists_them(
+    make_record: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    one, other = (Path(f"runs/zoo/cic.small/{protocol}/samples-1") for protocol in ("auc", "fidelity"))
+    one.mkdir(parents=True)
+    record = make_record()
+    (one / "record.json").write_text(record_text(record))
+    for name in ("runs", "runs/zoo/cic.small"):
+        assert invoke("show", name).stdout == invoke("show", str(one)).stdout
+    other.mkdir(parents=True)
+    (other / "record.json").write_text(record_text(record))
+    shown = invoke("show", "runs/zoo/cic.small")
+    assert shown.exit_code == 0 and "2 results" in shown.stdout
+    assert str(one) in shown.stdout and str(other) in shown.stdout
+    assert json.loads(invoke("show", "runs", "--json").stdout)["results"] == [str(one), str(other)]

@@ -17,6 +17,7 @@ from colorbench.cli import app, command_group
 from colorbench.cli.shared_options import Debug, key_values
 from colorbench.errors import RunError, UserError
 from colorbench.registry import Plugin
+from tests.support.engine import write_images
 from tests.support.loaded_modules import loaded_modules
 
 HEAVY = ("torch", "pandas", "pydantic", "numpy", "zoo", "protocols", "leaderboards", "rich", "jinja2")
@@ -144,6 +145,74 @@ def test_what_a_user_can_hint_is_one_line(failing, error: BaseException, code: i
     assert done.stderr.startswith(line)
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize("closed", ["data", "data/a.png"])
+def test_what_cannot_be_read_is_named(failing, closed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/a.png").touch()
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path / closed and access(path, mode))
+    done = failing(PermissionError(13, "Permission denied", str(tmp_path / "data/a.png")))
+    assert done.exit_code == 2
+    assert done.stderr == f"error: cannot read: Permission denied ({tmp_path / closed}). Make it readable\n"
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Change to a folder with a folder of images, an empty folder and a model file."""
+    write_images(tmp_path / "images", 2, 16)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "tiny.py").touch()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["run", "-m", "", "-p", "auc"], "the name of the model is empty (--model). `colorbench list` shows all"),
+        (["colorize", "images", "-m", " ", "-o", "o"], "the name of the model is empty. `colorbench list` shows all"),
+        (
+            ["run", "-m", "images", "-p", "auc"],
+            "no model 'images': this is a folder. For a folder of predictions write images:images",
+        ),
+        (
+            ["run", "-m", "./runs", "-p", "auc"],
+            "no model './runs': this is a folder. For a folder of predictions write images:./runs",
+        ),
+        (
+            ["run", "-m", "net.onnx", "-p", "auc"],
+            "no model 'net.onnx': names of ONNX files have a prefix. Write onnx:net.onnx",
+        ),
+        (["run", "-m", "onnx:net.onnx", "-p", "auc"], "no such ONNX file (net.onnx). Check the path"),
+        (["run", "-m", "tiny.py", "-p", "auc"], "which model of tiny.py? Write tiny.py:ClassName"),
+        (
+            ["run", "-m", "zoo/gray", "-p", "auc", "-d", "ctest10k"],
+            "the dataset ctest10k needs the folder of its images. Use ctest10k=DIR",
+        ),
+        (
+            ["run", "-m", "auc", "-p", "zoo/cic.small"],
+            "no protocol 'zoo/cic.small'. This is a model: give it by --model, and the protocol by --protocol",
+        ),
+        (
+            ["run", "-m", "auc@cic2016", "-p", "auc"],
+            "no model 'auc@cic2016'. This is a protocol: give it by --protocol, and the model by --model",
+        ),
+        (
+            ["run", "-m", "zoo/gray", "-p", "auc", "-d", "images", "--labels", "nope.csv"],
+            "no such file (nope.csv). Check the path",
+        ),
+        (["leaderboard", "runs"], "no such command 'runs'. Write `colorbench leaderboard build runs`"),
+        (["study", "runs"], "no such command 'runs'. `colorbench study --help` lists the commands"),
+        (["show", "runs"], "no results in this folder (runs). Give a folder that `colorbench run` wrote"),
+        (["show", "runs/zoo/cic.tiny"], "no model 'runs/zoo/cic.tiny'. Did you mean zoo/cic?"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_wrong_value_is_one_line_with_the_way_on(arguments: list[str], line: str, here: Path) -> None:
+    done = CliRunner().invoke(app, arguments)
+    assert (done.exit_code, done.stderr) == (2, f"error: {line}\n")
 
 
 def test_debug_shows_the_traceback_and_keeps_the_exit_code(failing) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 from collections.abc import Callable
 from hashlib import sha256
@@ -431,6 +432,14 @@ def test_images_that_were_left_out_for_no_reason_are_found(copy, images) -> None
     assert any("not in the given dataset" in line for line in failing(folder, images=images)["data"])
     edit_record(folder, lambda record: record["dataset"]["skipped"].append(record["dataset"]["skipped"][0]))
     assert any("skipped twice" in line for line in failing(folder)["dataset"])
+
+
+def test_another_dataset_is_one_line_and_not_one_per_image(copy, tmp_path) -> None:
+    folder = copy("zoo/random", "fidelity")
+    write_images(tmp_path / "other", 2, 16)
+    said = failing(folder, images=open_dataset(tmp_path / "other"))["data"]
+    absent = [line for line in said if "in the given dataset" in line]
+    assert len(absent) == 1 and re.match(r"30 of 32 images are not in the given dataset, the first: ", absent[0])
 
 
 def test_an_image_that_is_left_out_though_it_can_be_read_is_found(copy, images) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from colorbench.data.name_matching import Parts, parts_of
-from colorbench.errors import UserError
+from colorbench.errors import UserError, path_hint
 
 LARGEST_INDEX = 999_999
 """Largest class index. Names are stored for every index up to the largest, so that it bounds the memory."""
@@ -168,5 +168,7 @@ def _lines(path: Path) -> Iterator[str]:
                 yield line.rstrip("\r\n")
     except UnicodeError as error:
         raise UserError("not a text file in UTF-8", where=str(path), hint="save it as UTF-8") from error
+    except FileNotFoundError as error:
+        raise UserError("no such file", where=str(path), hint=path_hint(path)) from error
     except OSError as error:
         raise UserError(f"cannot read this file: {error.strerror}", where=str(path), hint="give a text file") from error

@@ -10,7 +10,7 @@ from pathlib import Path
 from colorbench.data.dataset import Dataset, Sample
 from colorbench.data.folder_walk import check_name, walk
 from colorbench.data.image_formats import readable
-from colorbench.data.named_datasets import named_folder, open_named
+from colorbench.data.named_datasets import named_folder, open_named, refuse_without_folder
 from colorbench.data.resized_copies import FILE, find_copy
 from colorbench.data.sources.addresses import is_address, local_copy
 from colorbench.data.sources.class_labels import labeled_by_folder, labeled_by_table
@@ -18,7 +18,7 @@ from colorbench.data.sources.container_files import container_files, container_f
 from colorbench.data.sources.lists_and_labels import ListedImage, class_folders, read_list
 from colorbench.data.sources.packaged import SAMPLES, open_packaged
 from colorbench.data.sources.samples import dataset_of_samples, sample_of
-from colorbench.errors import UserError, path_hint
+from colorbench.errors import UserError, as_sentence, path_hint
 
 LABELS = "labels.csv"
 """Table of classes, in a folder of images or beside its ``images/``."""
@@ -102,7 +102,9 @@ def _open_folder(spec: str | Path, list_file: Path | None, labels: Path | None) 
             if (files := container_files_in(root, name, beside)) is not None:
                 return open_container_files(files, list_file=None, labels=labels)
             hint = f"known: {readable()}"
-            raise UserError("no images in this folder", where=str(root), hint=f"{remark}. {hint}" if remark else hint)
+            raise UserError(
+                "no images in this folder", where=str(root), hint=f"{remark}. {as_sentence(hint)}" if remark else hint
+            )
     if labels is not None or beside is not None:
         samples, classes = labeled_by_table(samples, labels or beside or root)
         return dataset_of_samples(name, root, samples, classes, remark)
@@ -128,6 +130,8 @@ def _folder(spec: str | Path) -> tuple[Path, Path | None]:
     if not str(spec) or not os.path.exists(root):
         # A path is never a name of a dataset.
         names = "" if isinstance(spec, Path) else f", or `{SAMPLES}`"
+        if not isinstance(spec, Path):
+            refuse_without_folder(spec)
         raise UserError(f"no folder {str(spec)!r}", hint=path_hint(root, f"give a folder of images{names}"))
     if not root.is_dir():
         raise UserError(
