@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from colorbench.reporting import too_few_images
-from colorbench.results import shared_weights_note
+from colorbench.results import shared_weights_note, too_few_images
 from colorbench.stats import MINIMUM_IMAGES
 from colorbench.verification import PROMISE
 from leaderboards.board_schema import Badge

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -87,7 +88,8 @@ def page(
         intervals=board.meaning_of_intervals,
         small_n=sum(any(cells[column.id].warning for cells in board.cells.values()) for column in board.columns),
         tables=tables(board),
-        datasets={_images(group): f"{group.dataset}, n = {count(group.n)}" for group in board.groups},
+        datasets=_dataset_entries(board.groups),
+        introductions=_by_title(board.groups),
         protocol_names=sorted({group.protocol for group in board.groups}),
         matrices={group.number: board_plots.matrix(board, group) for group in board.groups},
         galleries=galleries,
@@ -175,6 +177,21 @@ def _images(group: Group) -> str:
     return f"{group.fingerprint[:8]}-{group.gray_policy}"
 
 
+def _dataset_entries(groups: Sequence[Group]) -> dict[str, str]:
+    """Return the entries of the dataset menu: short name of the images -> text, different for each."""
+    texts = {_images(group): f"{group.dataset}, n = {count(group.n)}" for group in groups}
+    often = Counter(texts.values())
+    return {images: text if often[text] == 1 else f"{text} ({images})" for images, text in texts.items()}
+
+
+def _by_title(groups: Sequence[Group]) -> dict[str, list[Group]]:
+    """Return the groups by the title of their protocol."""
+    found: dict[str, list[Group]] = {}
+    for group in groups:
+        found.setdefault(group.title, []).append(group)
+    return found
+
+
 def _end(board: Board, name: str) -> str:
     """Return the row whose scores are given below the gray or ground-truth image; empty if such rows disagree."""
     rows = [row.id for row in board.references if row.name == name]
@@ -222,7 +239,7 @@ def _verdict(board: Board, group: Group, entries: Mapping[str, Mapping[int, Entr
     first = [row for row, cell in cells.items() if cell.first_rank == 1]
     names = f"{', '.join(row.label for row in first[:6])}{f' and {len(first) - 6} more' if len(first) > 6 else ''}"
     if len(first) == column.ranked:
-        stated = f"{column.title}: no significant difference between any two of {names}."
+        stated = f"{column.title}: no significant difference between any two of {names}, all pairs tested at once."
     elif len(first) > 1:
         stated = f"{column.title}: statistically tied for first: {names}."
     elif cells[first[0]].last_rank == 1:
@@ -234,7 +251,7 @@ def _verdict(board: Board, group: Group, entries: Mapping[str, Mapping[int, Entr
         who = "It is not" if len(first) == 1 else "Not all of them are"
         stated += f" {who} significantly better than {' or '.join(below)}."
     if column.detectable is not None:
-        stated += f" MDE: {difference(column.detectable, column.unit)}."
+        stated += f" MDE for all pairs at once: {difference(column.detectable, column.unit)}."
     return stated
 
 

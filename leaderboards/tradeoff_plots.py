@@ -5,6 +5,8 @@ A model can be near the true colors and look dull, or far from them and look rea
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from colorbench.reporting import SHAPES, Axis, Mark, Plot, plot
 from leaderboards.board_plots import color_of, drawable
 from leaderboards.board_schema import Board, Cell, Column, Group, Row
@@ -65,7 +67,8 @@ def _tradeoff(board: Board, across: Column, up: Column) -> Plot | None:
     group = board.groups[up.group]
     title = f"{up.title} against {across.title}, {group.n} images of {group.dataset}"
     marks = [_mark(board, *one, across, up) for one in shown]
-    return plot(title, _axis(across), _axis(up), marks=marks, height=HEIGHT, labeled=True)
+    drawn = plot(title, _axis(across), _axis(up), marks=marks, height=HEIGHT, labeled=True)
+    return replace(drawn, groups=(across.group, up.group))
 
 
 def _reaches(cell: Cell, others: list[Cell]) -> bool:

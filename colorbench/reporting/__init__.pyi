@@ -24,4 +24,3 @@ from .plot_files import page_style as page_style
 from .plot_files import write_figures as write_figures
 from .record_page import write_report as write_report
 from .record_remarks import DECIDING_SHARE as DECIDING_SHARE
-from .record_remarks import too_few_images as too_few_images

@@ -21,9 +21,9 @@ from rich.table import Table
 from rich.text import Text
 
 from colorbench.models.classifiers import slug
-from colorbench.reporting import format_number, too_few_images
+from colorbench.reporting import format_number
 from colorbench.reporting.terminal_lines import line
-from colorbench.results import Metric, Record
+from colorbench.results import Metric, Record, too_few_images
 
 FEWEST = 3
 """Smallest number of models for which an order is compared."""

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 
 MILLION = 1_000_000
+MEANING_OF_RANKS = (
+    "Ranks compare all pairs at once with one critical value; a pair can differ significantly above and have "
+    "overlapping ranks here."
+)
 LONGEST_NAME = 38
 """Of an image's id in a table of 80 columns."""
 
@@ -41,6 +45,7 @@ def show_comparison(terminal: Console, found: Comparison) -> None:
     if found.ranks:
         terminal.print()
         terminal.print(_ranks(found))
+        terminal.print(Text(MEANING_OF_RANKS, style="dim"))
     terminal.print()
     for remark in dict.fromkeys([*found.remarks, *(test.warning for test in found.tests if test.warning)]):
         terminal.print(Padding(Text(f"! {remark}", style="yellow"), (0, 0, 0, 1)))
@@ -77,7 +82,7 @@ def _differences(tests: Sequence[PairedTest]) -> Table:
             difference,
             Text(_p_value(test.p_holm)).append(effect, style="dim"),
             f"{test.a_better}\n{test.b_better}",
-            _needed(test.images_needed),
+            "–" if _needs_no_more(test) else _needed(test.images_needed),
         )
     return table
 
@@ -94,6 +99,11 @@ def _needed(images: int | None) -> str:
     if images is None:
         return "–"
     return f"{images:,}" if images <= MILLION else "> 1 million"
+
+
+def _needs_no_more(test: PairedTest) -> bool:
+    """Return whether an undecided difference needs no more images by its effect size, which ignores the other tests."""
+    return test.verdict == "undecided" and test.images_needed is not None and test.images_needed <= test.n
 
 
 def _verdicts(tests: Sequence[PairedTest]) -> list[str]:
@@ -170,8 +180,13 @@ def _meaning(tests: Sequence[PairedTest]) -> Text:
     several = f", Holm-corrected for {count} tests" if count > 1 else ""
     parts = [
         f"p: two-sided sign-flip test{several}. d: effect size (difference / its standard deviation over images). "
-        "images needed: to detect this difference with 80 % power."
+        "images needed: to detect this difference with 80 % power in one test.",
+        "A verdict needs both p of at most 0.05 and an interval that excludes 0.",
     ]
+    if count > 1:
+        parts.append("Intervals and images needed are not adjusted for several tests.")
+    if any(map(_needs_no_more, tests)):
+        parts.append("images needed –: one test alone would need no more images than these.")
     if any(test.verdict == "undecided" and test.detectable is not None for test in tests):
-        parts.append("MDE: smallest difference that these images detect with 80 % power.")
+        parts.append("MDE: smallest difference that these images detect with 80 % power in one test alone.")
     return Text(" ".join(parts), style="dim")

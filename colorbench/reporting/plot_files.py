@@ -59,6 +59,8 @@ class Plot:
     """Whether a line has a band, which the page explains."""
     keys: dict[str, str] = field(default_factory=dict)
     """Label -> color of each line, for a legend that the page shows; empty if the plot has its own."""
+    groups: tuple[int, ...] = ()
+    """Groups of a board's columns that a plot of several groups shows."""
 
     def svg(self) -> str:
         """Return SVG markup for pages with ``page_style``: without style attributes, scripts and absolute size."""

@@ -15,8 +15,8 @@ from colorbench.evaluation import name_with_preset
 from colorbench.reporting.baseline_columns import baseline_records, baselines, difference_from, values
 from colorbench.reporting.number_formatting import format_interval, format_number
 from colorbench.reporting.record_plots import record_plots
-from colorbench.reporting.record_remarks import low_effective_n, meaning_of_intervals, remarks, too_few_images
-from colorbench.results import Record, SavedImage, read_record
+from colorbench.reporting.record_remarks import low_effective_n, meaning_of_intervals, remarks
+from colorbench.results import Record, SavedImage, read_record, too_few_images
 from colorbench.results.saved_image_index import read_index, saved_file
 from colorbench.storage import write_atomic
 

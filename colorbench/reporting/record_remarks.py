@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from colorbench.models import CONSTANT_MODEL
 from colorbench.reporting.number_formatting import format_interval, format_number
-from colorbench.results import Metric, Record, shared_weights_note
+from colorbench.results import Metric, Record, shared_weights_note, too_few_images
 from colorbench.stats import significance
 
 DECIDING_SHARE = 0.95
 """The effective sample size is shown if it is below this share of n."""
-
-
-def too_few_images(record: Record) -> str | None:
-    """Return the note that marks a run on too few images as a smoke test; None if there is none."""
-    return next((note for note in record.notes if note.startswith("smoke test on ")), None)
 
 
 def low_effective_n(metric: Metric) -> bool:
@@ -76,6 +71,13 @@ def remarks(record: Record) -> list[str]:
     for warning, names in warned.items():
         every = len(names) == len(record.metrics) > 1
         message.append(f"{'all metrics' if every else ', '.join(names)}: {warning}")
+    different = {one.metric for one in record.differences}
+    shown_only = [one for one in record.metrics if not one.comparable and one.name not in different]
+    if different and shown_only:
+        names = ", ".join(
+            f"{one.name} (n_eff {one.effective_n:.0f})" * low_effective_n(one) or one.name for one in shown_only
+        )
+        message.append(f"{names}: displayed only, not compared with baselines or other models (–)")
     if data.n_gray:
         message.append(f"grayscale images: {data.n_gray} (policy: {data.gray_policy})")
     if data.skipped:

@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from colorbench.reporting import format_number, too_few_images
+from colorbench.reporting import format_number
 from colorbench.reporting.baseline_columns import baselines, difference_from, values
 from colorbench.reporting.model_table import (
     ModelTable,
@@ -28,7 +28,7 @@ from colorbench.reporting.record_remarks import (
     remarks,
 )
 from colorbench.reporting.terminal_lines import line
-from colorbench.results import Difference, Metric, Record
+from colorbench.results import Difference, Metric, Record, too_few_images
 from colorbench.stats import excludes_zero
 
 PAGE = "report.html"

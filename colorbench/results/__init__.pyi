@@ -20,6 +20,7 @@ from .record import Record as Record
 from .record import read_checked_record as read_checked_record
 from .record import read_record as read_record
 from .record import record_text as record_text
+from .record import too_few_images as too_few_images
 from .record_files import damaged_files as damaged_files
 from .record_list import Records as Records
 from .record_loading import LoadedRun as LoadedRun

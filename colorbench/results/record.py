@@ -264,7 +264,17 @@ class Record(Tabular, _Part):
         more = [f"{len(self.metrics) - _IN_REPR} more"] if len(self.metrics) > _IN_REPR else []
         on = f"{self.dataset.n_evaluated} images of {self.dataset.name}"
         what = f"{self.model.name}, {self.protocol.name} v{self.protocol.version}, {on}"
-        return f"<Record {what}: {', '.join([*shown, *more])}>"
+        return f"<Record {what}: {', '.join([*shown, *more])}{after_semicolon(too_few_images(self))}>"
+
+
+def too_few_images(record: Record) -> str | None:
+    """Return the note that marks a run on too few images as a smoke test; None if there is none."""
+    return next((note for note in record.notes if note.startswith("smoke test on ")), None)
+
+
+def after_semicolon(note: str | None) -> str:
+    """Return a note as the end of a text; empty if there is none."""
+    return f"; {note}" if note else ""
 
 
 def record_text(record: Record) -> str:

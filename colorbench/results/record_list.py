@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from colorbench.results.dataframe_and_html import Tabular
-from colorbench.results.record import Record
+from colorbench.results.record import Record, after_semicolon, too_few_images
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +27,8 @@ class Records(Tabular, list[Record]):
     def __repr__(self) -> str:
         models = _counted(len({record.model.name for record in self}), "model")
         protocols = _counted(len({record.protocol.identity_sha256 for record in self}), "protocol")
-        return f"<{_counted(len(self), 'record')} of {models} under {protocols}>"
+        note = next(filter(None, map(too_few_images, self)), None)
+        return f"<{_counted(len(self), 'record')} of {models} under {protocols}{after_semicolon(note)}>"
 
 
 def _counted(count: int, word: str) -> str:

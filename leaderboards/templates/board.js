@@ -103,18 +103,21 @@
     });
     views.forEach((other) => { panel(other).hidden = other !== state.view; });
   };
-  const address = () => {
+  // The address of a view, or of another part of the page: #gallery&dataset=... keeps the filters.
+  const address = (part = state.view) => {
     state.sort = sortOf(tableOf(state.view));
     state.columns = changed(boxes, "column");
     state.show = changed(shows, "show");
     const rest = Object.keys(DEFAULTS).filter((name) => name !== "view" && state[name]);
-    return `#${state.view}${rest.map((name) => `&${name}=${encodeURIComponent(state[name])}`).join("")}`;
+    if (part !== state.view && state.view !== views[0]) rest.push("view");
+    return `#${part}${rest.map((name) => `&${name}=${encodeURIComponent(state[name])}`).join("")}`;
   };
   const changedByReader = () => { filter(); history.replaceState(null, "", address()); };
-  // Return whether the address is that of a view; it is untrusted, so unknown values are ignored.
+  // Apply the filters of the address and return whether it is that of a view. Unknown values are ignored, since it is untrusted.
   const follow = () => {
     const [view, ...rest] = location.hash.slice(1).split("&");
-    if (!views.includes(view) && view !== "results") return false;
+    const isView = views.includes(view) || view === "results";
+    if (!isView && !rest.length) return false;
     const given = { ...DEFAULTS };
     for (const part of rest) {
       const [name, value = ""] = part.split("=");
@@ -130,11 +133,11 @@
     const set = (those, name, listed) => those.forEach((box) => { box.checked = initially.get(box) !== listed.split(",").includes(box.dataset[name]); });
     set(boxes, "column", given.columns);
     set(shows, "show", given.show);
-    select(view);
+    select(isView ? view : given.view);
     const [column, reversed] = given.sort.split(".");
     if (one(`thead th[data-column="${CSS.escape(column)}"]`, tableOf(state.view))) sortBy(tableOf(state.view), column, reversed === "reversed");
     filter();
-    return true;
+    return isView;
   };
 
   tables.forEach((table) => all(".sort", table).forEach((button) => {
@@ -220,12 +223,23 @@
   const openTarget = () => {
     if (follow()) return;
     let name = "";
-    try { name = decodeURIComponent(location.hash.slice(1)); } catch { return; }
-    const target = name && document.getElementById(name);
-    if (target && target.matches("details")) { target.open = true; target.scrollIntoView(); one("summary", target).focus({ preventScroll: true }); }
+    try { name = decodeURIComponent(location.hash.slice(1).split("&")[0]); } catch { return; }
+    goTo(name && document.getElementById(name));
+  };
+  const goTo = (target) => {
+    if (!target) return;
+    if (target.matches("details")) target.open = true;
+    target.scrollIntoView();
+    (target.matches("details") ? one("summary", target) : target).focus({ preventScroll: true });
   };
   addEventListener("hashchange", openTarget);
-  all('a[href^="#"]').forEach((link) => link.addEventListener("click", () => setTimeout(openTarget)));
+  all('a[href^="#"]').forEach((link) => link.addEventListener("click", (event) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    const name = decodeURIComponent(link.hash.slice(1));
+    history.pushState(null, "", address(name === "results" ? state.view : name));
+    goTo(document.getElementById(name));
+  }));
   openTarget();
 
   // The gallery: order and scores.

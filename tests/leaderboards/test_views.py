@@ -14,7 +14,7 @@ from colorbench.evaluation import get_protocol
 from leaderboards import record_checks
 from leaderboards.board_building import build
 from leaderboards.board_files import build_files
-from leaderboards.board_page import tables
+from leaderboards.board_page import _dataset_entries, page, tables
 from leaderboards.board_schema import Board
 from leaderboards.record_collection import collect
 from leaderboards.tradeoff_plots import tradeoffs
@@ -116,6 +116,7 @@ def test_distribution_is_drawn_against_fidelity_of_the_same_images_only(
     made(source, tmp_path, "lab/near", NAMES[:3])
     made(source, tmp_path, "lab/real", NAMES[:3])
     (drawn,) = tradeoffs(board_of(tmp_path))
+    assert drawn.groups == (0, 1), "the dataset filter hides it with these"
     notes = " ".join(drawn.notes.values())
     assert all(name in notes for name in NAMES[:3]) and "crops" in drawn.title
     texts = {text.get_text() for text in drawn.figure.axes[0].texts}
@@ -135,6 +136,17 @@ def test_distribution_is_drawn_against_fidelity_of_the_same_images_only(
         change(other, protocol__name="lab/real", protocol__identity={"backend": "another"})
         sign(other)
     assert len(tradeoffs(board_of(tmp_path))) == 2
+
+
+def test_datasets_of_equal_text_are_told_apart_and_a_title_stands_once(source: Path, installed: None) -> None:
+    board, entries = build(collect([source]))
+    (group,) = board.groups
+    other = replace(group, fingerprint="e" * 64)
+    assert len(set(_dataset_entries([group, other]).values())) == 2
+    assert list(_dataset_entries([group, group]).values()) == [f"{group.dataset}, n = 40"]
+    text = page(replace(board, groups=(group, replace(other, number=1))), entries, [], {0: [], 1: []})
+    lead = text.partition('<p class="lead">')[2].partition("</p>")[0]
+    assert lead.count(group.title) == 1 and 'href="#protocol-1"' in lead
 
 
 def test_one_model_on_both_axes_is_no_figure(source: Path, installed: None, tmp_path: Path) -> None:
@@ -225,12 +237,37 @@ def test_filters_choose_datasets_and_protocols_everywhere(page_path: Path, brows
     assert len(opened.heads()) == 6
     page.select_option("#dataset", label="crops, n = 35")
     assert sorted(opened.heads()) == ["lab/absent", "lab/quiet"]
+    assert (
+        page.locator(".charts.large figure").count() == 1 and not page.locator(".charts.large figure:visible").count()
+    )
     assert page.locator(".view:visible .verdicts li:visible").count() == 2
     page.get_by_role("tab", name="Fidelity").click()
     assert opened.heads() == [] and page.locator(".view:visible .nothing").is_visible()
     page.select_option("#dataset", "")
     assert opened.heads() == ["lab/near"] and not page.locator(".view:visible .nothing").is_visible()
     opened.context.close()
+
+
+def test_a_link_to_another_part_of_the_page_keeps_the_filters(page_path: Path, browser: Any) -> None:
+    opened = Opened(browser, page_path.as_uri())
+    page = opened.page
+    page.get_by_role("tab", name="Other").click()
+    page.select_option("#dataset", label="crops, n = 35")
+    chosen = page.input_value("#dataset")
+    for link in ("models", "results", "protocols", "records"):
+        page.click(f'nav a[href="#{link}"]')
+        part = "results-other" if link == "results" else link
+        assert page.url.partition("#")[2].startswith(f"{part}&dataset={chosen}")
+        assert page.evaluate("document.activeElement.id") == link
+    again = Opened(browser, page.url)
+    assert again.page.input_value("#dataset") == chosen and again.visible() == ["panel-results-other"]
+    page.locator(".view:visible .competitors .who a").first.click()
+    assert page.locator("#models details[open]").count() == 1 and f"dataset={chosen}" in page.url
+    page.go_back()
+    assert page.url == again.page.url and page.input_value("#dataset") == chosen
+    assert opened.troubles == again.troubles == []
+    opened.context.close()
+    again.context.close()
 
 
 def test_without_a_script_everything_is_shown(page_path: Path, browser: Any) -> None:

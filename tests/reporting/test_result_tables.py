@@ -10,7 +10,7 @@ from rich.console import Console
 
 from colorbench.reporting import format_number
 from colorbench.reporting.number_formatting import format_interval
-from colorbench.reporting.record_remarks import difference_from_constant_color
+from colorbench.reporting.record_remarks import difference_from_constant_color, remarks
 from colorbench.reporting.result_tables import ResultPrinter
 
 EXPLAINED = {"auc_raw": "How near the colors are.", "auc_rebalanced_stable": "The same, rare colors weighed up."}
@@ -170,6 +170,15 @@ def test_what_a_reader_must_know_is_stated(printed) -> None:
     assert "! grayscale images: 3 (policy: keep)" in text
     assert "! skipped images: 2, the first is a.jpg: truncated" in text
     assert "! training images among the evaluated ones: 5" in text
+
+
+def test_a_metric_without_a_difference_says_why(make_record) -> None:
+    record = make_record()
+    kept = [one.model_copy(update={"comparable": one.name == record.differences[0].metric}) for one in record.metrics]
+    changed = record.model_copy(update={"metrics": kept, "differences": record.differences[:1]})
+    (stated,) = [one for one in remarks(changed) if "displayed only, not compared with baselines" in one]
+    assert record.differences[0].metric not in stated.split(":")[0].replace(",", "").split()
+    assert not any("displayed only" in one for one in remarks(record.model_copy(update={"differences": []})))
 
 
 def test_names_from_elsewhere_are_printed_as_they_are(printed) -> None:
