@@ -74,10 +74,10 @@ def remarks(record: Record) -> list[str]:
     different = {one.metric for one in record.differences}
     shown_only = [one for one in record.metrics if not one.comparable and one.name not in different]
     if different and shown_only:
-        names = ", ".join(
+        listed = ", ".join(
             f"{one.name} (n_eff {one.effective_n:.0f})" * low_effective_n(one) or one.name for one in shown_only
         )
-        message.append(f"{names}: displayed only, not compared with baselines or other models (–)")
+        message.append(f"{listed}: displayed only, not compared with baselines or other models (–)")
     if data.n_gray:
         message.append(f"grayscale images: {data.n_gray} (policy: {data.gray_policy})")
     if data.skipped:

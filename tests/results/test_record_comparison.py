@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 from collections.abc import Callable
@@ -10,11 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from colorbench.errors import UserError
-from colorbench.reporting.comparison_tables import MEANING_OF_RANKS, show_comparison
-from colorbench.results.comparison_schema import Comparison
 from colorbench.results.record_comparison import compare
 from colorbench.results.record_loading import LoadedRun, find_record, load_run
 from colorbench.results.record_pairing import column_key, differing, pair_runs
@@ -75,23 +71,6 @@ def test_three_models_are_compared_pair_by_pair_and_ranked(stored) -> None:
     assert [test.p_holm for test in found.tests] == holm([test.p for test in found.tests])
     ranks = {one.label: (one.first, one.last) for one in found.ranks}
     assert ranks["zoo/half-chroma"] == (1, 1)
-
-
-def test_the_tables_say_how_verdicts_ranks_and_numbers_of_images_differ(stored) -> None:
-    found = compare([stored["gray"], stored["half-chroma"], stored["constant"]], metrics=["auc_raw"])
-
-    def shown(comparison: Comparison) -> str:
-        stream = io.StringIO()
-        show_comparison(Console(file=stream, width=80), comparison)
-        return " ".join(stream.getvalue().split())
-
-    text = shown(found)
-    assert MEANING_OF_RANKS in text
-    assert "A verdict needs both" in text and "not adjusted for several tests" in text and "needed –" not in text
-    changes = {"verdict": "undecided", "images_needed": 35, "p_holm": 0.06}
-    doubtful = shown(found.model_copy(update={"tests": [t.model_copy(update=changes) for t in found.tests]}))
-    assert " 35 " not in doubtful and "images needed –: one test alone" in doubtful
-    assert "80 % power in one test alone" in doubtful
 
 
 def test_images_are_paired_by_content_whatever_they_are_called(measured, stored, tmp_path) -> None:

@@ -10,8 +10,7 @@ import pytest
 from scipy import stats
 
 from colorbench.errors import UserError
-from colorbench.reporting import too_few_images
-from colorbench.results import read_record, read_rows
+from colorbench.results import read_record, read_rows, too_few_images
 from colorbench.results.saved_image_index import read_index
 from protocols.human_study.analysis.analysis_files import write
 from protocols.human_study.analysis.exclusions import apply
