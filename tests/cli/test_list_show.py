@@ -197,7 +197,7 @@ def test_a_model_is_shown_by_its_use_first_and_in_full_on_request() -> None:
     assert headings[:3] == ["use", "role", "tags"]
     assert "colorbench run --model zoo/cic --protocol auc" in short
     assert "competitor" not in text and "small (the default): " in short
-    assert len(short.splitlines()) < 35 and "weight_decay" not in short and "weight_decay" in text
+    assert len(short.splitlines()) < 38 and "weight_decay" not in short and "weight_decay" in text
     assert "`--explain` shows more: " in short and "--explain" not in text
 
 

@@ -28,7 +28,7 @@ class CIC(TrunkColorizer):
 
     tags = {
         "small": "included weights: width 0.2, trained on a CPU",
-        "base": "included weights: width 0.5, trained on a GPU; better raw AuC, 11 times the computation",
+        "base": "included weights: width 0.5, 11 times the computation",
         "untrained": "control: width 0.2, random initialization, not trained",
         "kmeans": "control: width 0.2, k-means initialization on the packaged images, not trained",
     }
