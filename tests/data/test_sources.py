@@ -175,7 +175,7 @@ def test_wrong_lists_are_refused(tmp_path: Path, lines: str, message: str) -> No
 
 def test_files_that_are_no_lists_are_refused(tmp_path: Path) -> None:
     put(tmp_path / "x.jpg")
-    with pytest.raises(UserError, match="No such file"):
+    with pytest.raises(UserError, match="no such file"):
         open_dataset(tmp_path, list_file=tmp_path / "none.txt")
     Image.new("RGB", (9, 9), "red").save(tmp_path / "red.png")
     with pytest.raises(UserError, match="not a text file"):
