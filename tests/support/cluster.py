@@ -61,8 +61,8 @@ SCONTROL = """\
 import re, sys
 prefix, numbers, = re.fullmatch(r"([\\d.]*\\.)(?:\\[(.*)\\]|\\d+)", sys.argv[-1]).groups()
 first, _, last = (numbers or sys.argv[-1].rpartition(".")[2]).partition("-")
-for number in range(int(first), int(last or first) + 1):
-    print(f"{prefix}{number}")
+# Written at once, since ``head -n 1`` closes the pipe after the first line.
+sys.stdout.write("".join(f"{prefix}{number}\\n" for number in range(int(first), int(last or first) + 1)))
 """
 REPOSITORY = Path(__file__).parents[2]
 
