@@ -214,7 +214,7 @@ def test_an_address_opens_the_same_view_again(page_path: Path, browser: Any) -> 
     extra.check()
     page.locator(f'.view:visible th[data-column="{column}"] .sort').click()
     names = page.locator(".view:visible .competitors .who a").all_inner_texts()
-    again = Opened(browser, page.url)
+    again = Opened(browser, opened.url)
     assert again.visible() == ["panel-results-other"] and again.heads() == ["lab/quiet"]
     assert again.page.input_value("#search") == "colorizer"
     assert again.page.locator('[data-show="sizes"]').is_checked()
@@ -257,14 +257,14 @@ def test_a_link_to_another_part_of_the_page_keeps_the_filters(page_path: Path, b
     for link in ("models", "results", "protocols", "records"):
         page.click(f'nav a[href="#{link}"]')
         part = "results-other" if link == "results" else link
-        assert page.url.partition("#")[2].startswith(f"{part}&dataset={chosen}")
+        assert opened.url.partition("#")[2].startswith(f"{part}&dataset={chosen}")
         assert page.evaluate("document.activeElement.id") == link
-    again = Opened(browser, page.url)
+    again = Opened(browser, opened.url)
     assert again.page.input_value("#dataset") == chosen and again.visible() == ["panel-results-other"]
     page.locator(".view:visible .competitors .who a").first.click()
-    assert page.locator("#models details[open]").count() == 1 and f"dataset={chosen}" in page.url
+    assert page.locator("#models details[open]").count() == 1 and f"dataset={chosen}" in opened.url
     page.go_back()
-    assert page.url == again.page.url and page.input_value("#dataset") == chosen
+    assert opened.url == again.url and page.input_value("#dataset") == chosen
     assert opened.troubles == again.troubles == []
     opened.context.close()
     again.context.close()

@@ -43,6 +43,12 @@ class OpenedPage:
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.goto(address)
 
+    @property
+    def url(self) -> str:
+        """The address now, read in the page: the driver's own copy follows a script's change with a delay."""
+        address: str = self.page.evaluate("location.href")
+        return address
+
     def foreign(self) -> list[str]:
         """Return the requests for anything but the page itself and what is embedded in it."""
         own = self.address.partition("?")[0].partition("#")[0].rstrip("/")
