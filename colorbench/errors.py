@@ -11,7 +11,7 @@ from typing import Any
 
 
 class ColorbenchError(Exception):
-    """Base class of intended errors, in one line: what happened, where, and how to fix it.
+    """Base class of intended errors, in one line: what happened, where, and how to fix it, a sentence of its own.
 
     ``exit_code`` is the exit code of the command line: 2 for wrong usage or input, 1 for a failed run.
     """
@@ -20,10 +20,7 @@ class ColorbenchError(Exception):
 
     def __init__(self, what: str, *, where: str | None = None, hint: str | None = None) -> None:
         self.what, self.where, self.hint = what, where, hint
-        line = what if where is None else f"{what} ({where})"
-        if hint is not None:
-            line += f"{'' if line.endswith('?') else '.'} {hint}"
-        super().__init__(line)
+        super().__init__(with_hint(what if where is None else f"{what} ({where})", hint))
 
 
 COMMANDS = ("pip", "uv", "colorbench")
@@ -33,6 +30,11 @@ COMMANDS = ("pip", "uv", "colorbench")
 def as_sentence(text: str) -> str:
     """Capitalize a text that follows a full stop, unless it begins with a command."""
     return text if text.partition(" ")[0] in COMMANDS else f"{text[:1].upper()}{text[1:]}"
+
+
+def with_hint(line: str, hint: str | None) -> str:
+    """Return a line with a hint as a sentence after it, wherever a hint is shown in a line."""
+    return line if hint is None else f"{line}{'' if line.endswith('?') else '.'} {as_sentence(hint)}"
 
 
 def first_problem(error: BaseException) -> str:

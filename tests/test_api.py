@@ -188,7 +188,23 @@ def test_flags_in_an_error_of_any_kind_become_arguments(kind: type) -> None:
     made = ("a model", wrapped) if kind is errors.ModelFailed else (wrapped.what,)
     error = kind(*made, **({} if len(made) == 2 else {"where": "here", "hint": wrapped.hint}))
     rename_flags(error)
-    assert str(error) == "use batch_size (here). give models"
+    assert str(error) == "use batch_size (here). Give models"
+
+
+@pytest.mark.parametrize("kind", [one for one in vars(errors).values() if isinstance(one, type)])
+@pytest.mark.parametrize(
+    ("what", "hint", "line"),
+    [
+        ("no folder", "check the path", "no folder (x). Check the path"),
+        ("no onnx", "pip install onnx", "no onnx (x). pip install onnx"),
+        ("no folder", None, "no folder (x)"),
+    ],
+)
+def test_a_hint_is_a_sentence_in_an_error_of_any_kind(kind: type, what: str, hint: str | None, line: str) -> None:
+    if not issubclass(kind, errors.ColorbenchError) or kind is errors.ModelFailed:
+        return
+    assert str(kind(what, where="x", hint=hint)) == line
+    assert str(errors.ModelFailed("a model", kind(what, where="x", hint=hint))) == line
 
 
 def test_predictions_need_no_protocol(images: Dataset, folder: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -297,6 +313,6 @@ def test_results_are_found_by_model_protocol_and_dataset(images: Dataset, folder
     assert colorbench.compare(["zoo/gray", Flat()], protocol="auc", data=folder, output=tmp_path).dataset == folder.name
     assert colorbench.verify("zoo/gray", protocol="fidelity", data=folder, output=tmp_path).protocol == "fidelity"
     with pytest.raises(
-        colorbench.errors.UserError, match="no record of the dataset elsewhere found.*it has records of"
+        colorbench.errors.UserError, match="no record of the dataset elsewhere found.*It has records of"
     ):
         colorbench.compare(Flat, "zoo/gray", protocol="auc", data=tmp_path / "elsewhere", output=tmp_path)

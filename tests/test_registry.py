@@ -170,7 +170,7 @@ def test_two_packages_that_claim_one_name_are_both_named(install: Install) -> No
     ],
 )
 def test_an_unknown_name_suggests_the_nearest(unknown: str, meant: str) -> None:
-    with pytest.raises(UserError, match=f"no model '{unknown}'. did you mean {meant}?"):
+    with pytest.raises(UserError, match=f"no model '{unknown}'. Did you mean {meant}?"):
         registry.find("models", unknown)
 
 
@@ -215,7 +215,7 @@ def test_a_folder_of_the_users_that_hides_ours_is_named(tmp_path: Path, kind: st
     (tmp_path / package / "__init__.py").touch()
     prediction = in_folder(tmp_path, kind, name)
     assert f"{package} shadows colorbench's own package '{package}' ({tmp_path.resolve() / package})" in prediction
-    assert "rename it, or start colorbench from another folder" in prediction
+    assert "Rename it, or start colorbench from another folder" in prediction
 
 
 def test_a_file_of_the_users_that_hides_ours_is_named(tmp_path: Path) -> None:

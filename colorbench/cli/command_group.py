@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from colorbench.cli.interruption import INTERRUPTED, current_message
-from colorbench.errors import MACHINE_TROUBLE, RunError, UserError, as_sentence, is_out_of_memory, printable
+from colorbench.errors import MACHINE_TROUBLE, RunError, UserError, is_out_of_memory, printable
 from colorbench.registry import OWN, Plugin, registered
 
 USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
@@ -164,13 +164,13 @@ class VerbGroup(TyperGroup):
                 raise
             raise _report(ctx, _usage_sentence(ctx, error), error.exit_code) from error
         except UserError as error:
-            raise _report(ctx, _sentence(error), error.exit_code) from error
+            raise _report(ctx, str(error), error.exit_code) from error
         except KeyboardInterrupt as error:  # from a verb that handles Ctrl-C itself; else see ``interruption``
             raise _report(ctx, f"interrupted: {current_message()}", INTERRUPTED, label="") from error
         except (OSError, MemoryError, RuntimeError) as error:
             if (trouble := _trouble(error)) is None:
                 raise
-            raise _report(ctx, _sentence(trouble), trouble.exit_code) from error
+            raise _report(ctx, str(trouble), trouble.exit_code) from error
 
 
 def _trouble(error: BaseException) -> UserError | None:
@@ -216,13 +216,6 @@ def _as_command(verb: Callable[..., Any] | typer.Typer, name: str) -> Any:
     app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
     app.command(name)(verb)
     return typer.main.get_command(app)
-
-
-def _sentence(error: UserError) -> str:
-    """Format a command's error: what happened, where, and a hint as a separate sentence."""
-    if error.hint is None:
-        return str(error)
-    return f"{str(error).removesuffix(error.hint)}{as_sentence(error.hint)}"
 
 
 def _shows_help(error: Any) -> bool:

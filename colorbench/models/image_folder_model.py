@@ -24,7 +24,7 @@ from colorbench.data.image_decoding import Header, decode_file, read_header
 from colorbench.data.image_formats import readable
 from colorbench.data.input_manifest import find_manifest, read_manifest
 from colorbench.data.name_matching import match_names, nearest_name
-from colorbench.errors import RunError, UserError, as_sentence, path_hint
+from colorbench.errors import RunError, UserError, path_hint, with_hint
 from colorbench.models.colorizer_interfaces import ColorizerInput, ColorPrediction
 from colorbench.models.model_card import ModelCard
 from colorbench.storage import file_sha256
@@ -80,7 +80,7 @@ class ImageFolderModel:
         remark = contents.remark()
         if not contents.images:
             known = f"known: {readable()}"
-            hint = f"{remark}. {as_sentence(known)}" if remark else known
+            hint = with_hint(remark, known) if remark else known
             raise UserError("no images in this folder", where=str(folder), hint=hint)
         self.folder = folder
         self.card = ModelCard(

@@ -13,7 +13,7 @@ from typing import Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from colorbench.errors import UserError, printable
+from colorbench.errors import UserError, printable, with_hint
 from colorbench.evaluation.first_image_checks import random_state_kept
 
 Kind = Literal["model", "protocol", "dataset"]
@@ -35,8 +35,7 @@ class CheckFinding(BaseModel):
     """How to fix it; None unless it failed."""
 
     def __str__(self) -> str:
-        line = f"{self.name}: {self.outcome}, {self.detail}"
-        return line if self.hint is None else f"{line}. Hint: {self.hint}"
+        return with_hint(f"{self.name}: {self.outcome}, {self.detail}", self.hint)
 
 
 class CheckReport(BaseModel):

@@ -65,7 +65,7 @@ def check_protocol(
     Example:
         >>> from colorbench.testing import check_protocol
         >>> print(check_protocol("auc@cic2017", skip=["record"]).failures[0])  # doctest: +ELLIPSIS
-        loads: failed, protocol auc has no preset 'cic2017'. Hint: did you mean `auc@cic2016`?
+        loads: failed, protocol auc has no preset 'cic2017'. Did you mean `auc@cic2016`?
     """
     with temporary_folder("colorbench-check-") as name:
         folder = Path(name)

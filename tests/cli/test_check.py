@@ -166,4 +166,4 @@ def test_details_of_other_peoples_code_stay_one_line() -> None:
     report = CheckReport(
         kind="model", name="x", findings=(finding, CheckFinding(name="b", outcome="passed", detail="")), seconds=0
     )
-    assert str(report).splitlines() == ["model x: 1 of 2 checks failed", "  one: failed, two lines [31m. Hint: a hint"]
+    assert str(report).splitlines() == ["model x: 1 of 2 checks failed", "  one: failed, two lines [31m. A hint"]

@@ -135,7 +135,7 @@ def test_a_definition_that_contradicts_itself_is_refused(folder: Path, name: str
 
 
 def test_unknown_names_and_folders_are_one_line(tmp_path: Path) -> None:
-    with pytest.raises(UnknownNameError, match="no dataset 'ctest1k'. did you mean"):
+    with pytest.raises(UnknownNameError, match="no dataset 'ctest1k'. Did you mean"):
         open_dataset(f"ctest1k={tmp_path}")
     with pytest.raises(UserError, match="no folder"):
         open_dataset(f"ctest10k={tmp_path / 'none'}")

@@ -210,7 +210,7 @@ def test_a_cut_file_is_refused_and_a_flipped_byte_is_no_traceback(
 
 def test_a_saved_dataset_with_splits_or_missing_files_is_named(tmp_path: Path) -> None:
     HF.DatasetDict({"train": made(4), "test": made(2)}).save_to_disk(tmp_path / "both")
-    with pytest.raises(UserError, match=r"the splits test, train .*give one of them, as .*/both/test"):
+    with pytest.raises(UserError, match=r"the splits test, train .*Give one of them, as .*/both/test"):
         open_dataset(tmp_path / "both")
     assert len(open_dataset(tmp_path / "both" / "test")) == 2
     folder = saved(tmp_path)

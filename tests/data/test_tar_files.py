@@ -270,7 +270,7 @@ def test_a_compressed_tar_file_is_refused_by_name_and_by_content(images: Path, t
     for suffix, mode in ((".tar.gz", "w:gz"), (".tgz", "w:gz"), (".tar.bz2", "w:bz2"), (".tar.xz", "w:xz")):
         tar = write_tar(tmp_path / suffix[1:] / f"set{suffix}", files_of(images), mode)
         for given in (tar, tar.parent, str(tar.parent / "s*")):
-            with pytest.raises(UserError, match=r"this tar file is compressed .*unpack it"):
+            with pytest.raises(UserError, match=r"this tar file is compressed .*Unpack it"):
                 open_dataset(given)
         renamed = tar.rename(tar.with_name("plain.tar"))
         with pytest.raises(UserError, match=r"this tar file is compressed \((gzip|bzip2|xz)\)"):
@@ -285,7 +285,7 @@ def test_splits_and_kinds_are_never_mixed(images: Path, tmp_path: Path) -> None:
     for name in ("train-000.tar", "val-000.tar"):
         write_tar(tmp_path / "set" / name, files_of(images))
     with pytest.raises(
-        UserError, match=r"several splits: train, val .*give one by a pattern, such as '.*train\*\.tar'"
+        UserError, match=r"several splits: train, val .*Give one by a pattern, such as '.*train\*\.tar'"
     ):
         open_dataset(tmp_path / "set")
     assert len(open_dataset(tmp_path / "set" / "val*.tar")) == 3

@@ -278,7 +278,7 @@ def test_a_full_disk_is_one_line_and_costs_no_finished_shard(
 ) -> None:
     with monkeypatch.context() as patch:
         failing(patch, errno.ENOSPC, after=7)
-        with pytest.raises(RunError, match="the disk is full.*free disk space, then run the same command") as caught:
+        with pytest.raises(RunError, match="the disk is full.*Free disk space, then run the same command") as caught:
             measure(crops, tmp_path, Flat())
     assert caught.value.exit_code == 1
     assert not list(tmp_path.rglob("*.tmp"))
@@ -298,7 +298,7 @@ def test_an_output_that_cannot_be_written_is_refused_before_any_work(
 
     monkeypatch.setattr("tempfile.TemporaryFile", refuse)
     model = Flat()
-    with pytest.raises(UserError, match=r"cannot write: .*use another --output"):
+    with pytest.raises(UserError, match=r"cannot write: .*Use another --output"):
         measure(crops, tmp_path / "runs", model)
     assert model.seen == []
 

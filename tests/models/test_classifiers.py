@@ -119,7 +119,7 @@ def test_several_are_told_apart_by_name_and_file(small: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("resnet5O", "timm has no classifier 'resnet5O'.*did you mean resnet50"),
+        ("resnet5O", "timm has no classifier 'resnet5O'.*Did you mean resnet50"),
         ("resnet50.best", "timm has no weights 'best' for resnet50.*a1_in1k"),
         ("vit_small_patch14_dinov2", "is not a classifier: it has no classes"),
         (f"{SMALL}:nowhere.safetensors", "no such weights file.*nowhere.safetensors"),
@@ -166,7 +166,7 @@ def test_features_are_what_the_last_layer_is_given_or_a_modules_mean(small: Path
         found = list(threads.map(lambda i: classifier.features(rgb8[i % 2 : i % 2 + 1], "layer2"), range(16)))
     together = classifier.features(rgb8, "layer2")
     assert all(torch.equal(one[0], together[i % 2]) for i, one in enumerate(found))
-    with pytest.raises(UserError, match=r"has no layer 'layer22'.*did you mean layer2"):
+    with pytest.raises(UserError, match=r"has no layer 'layer22'.*Did you mean layer2"):
         classifier.check_layer("layer22")
     classifier.check_layer("pool")
 

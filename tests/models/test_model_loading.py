@@ -87,13 +87,13 @@ def test_a_file_may_import_its_neighbors(write) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("model.py:Wram", "no class 'Wram' in this file .*did you mean Warm?"),
-        ("model.py:Zebra", "it has Warm"),
+        ("model.py:Wram", "no class 'Wram' in this file .*Did you mean Warm?"),
+        ("model.py:Zebra", "It has Warm"),
         ("none.py:Warm", "no such file"),
         ("model.py", "which model of .*model.py:ClassName"),
         ("model.txt:Warm", "no model"),
         ("model.py:", "no model"),
-        ("model.py:Warm.big", "has no tag 'big'.*it has no tags"),
+        ("model.py:Warm.big", "has no tag 'big'.*It has no tags"),
     ],
 )
 def test_a_name_of_a_file_that_gives_no_model(write, name: str, message: str) -> None:
@@ -119,7 +119,7 @@ def test_a_card_that_is_none_is_explained_in_one_line(write) -> None:
 def test_a_plain_name_is_never_looked_up_in_the_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "gray").mkdir()
-    with pytest.raises(UserError, match="no model 'gray': model names have a prefix. did you mean zoo/gray?"):
+    with pytest.raises(UserError, match="no model 'gray': model names have a prefix. Did you mean zoo/gray?"):
         load_model("gray")
 
 
@@ -129,7 +129,7 @@ def test_tags_choose_and_the_first_is_the_default(write) -> None:
     large = load_model(f"{path}:Net.large")
     assert (large.full_name, large.card.title) == (f"{path.parent.name}/{path.name}:Net.large", "large")
     assert list(tags_of(model_factory(f"{path}:Net.large"))) == ["small", "large"]
-    with pytest.raises(UserError, match="has no tag 'lagre'. it has small, large"):
+    with pytest.raises(UserError, match="has no tag 'lagre'. It has small, large"):
         load_model(f"{path}:Net.lagre")
 
 
@@ -198,7 +198,7 @@ def test_decoding_is_chosen_and_written_down() -> None:
     [
         ("zoo/gray", {"decode": "mean"}, "zoo/gray predicts no distribution"),
         ("zoo/gray", {"temperature": 0.5}, "zoo/gray predicts no distribution"),
-        ("zoo/cic.untrained", {"decode": "median"}, "unknown decoding 'median'. choose from annealed-mean, mean, mode"),
+        ("zoo/cic.untrained", {"decode": "median"}, "unknown decoding 'median'. Choose from annealed-mean, mean, mode"),
         ("zoo/cic.untrained", {"temperature": 0.0}, "must be positive, got 0.0"),
         ("zoo/cic.untrained", {"temperature": float("nan")}, "must be positive, got nan"),
         ("zoo/cic.untrained", {"decode": "mean", "temperature": 0.5}, "decode=mean has no temperature"),

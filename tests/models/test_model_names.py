@@ -43,7 +43,7 @@ def test_options_stand_in_brackets(text: str, expected: ModelName) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("zoo/cic[decod=mode]", "unknown model option 'decod'.*choose decode, temperature, weights"),
+        ("zoo/cic[decod=mode]", "unknown model option 'decod'.*Choose decode, temperature, weights"),
         ("zoo/cic[decode=mode,decode=mean]", "given twice"),
         ("zoo/cic[decode=]", "has no value"),
         ("zoo/cic[temperature=warm]", "must be a number, not 'warm'"),

@@ -73,7 +73,7 @@ def test_the_contract_is_beside_the_file_or_chosen(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no contract.*net.toml beside it.*contract=cic\|ddcolor\|deoldify"):
         find_contract(file, None)
     assert find_contract(file, "ddcolor") == (shipped_contract("ddcolor"), "ddcolor")
-    with pytest.raises(UserError, match="no contract 'ddcolour'. did you mean ddcolor"):
+    with pytest.raises(UserError, match="no contract 'ddcolour'. Did you mean ddcolor"):
         find_contract(file, "ddcolour")
     with pytest.raises(UserError, match="no such contract"):
         find_contract(file, str(tmp_path / "none.toml"))

@@ -140,8 +140,8 @@ CASES: list[tuple[str, dict[str, str], dict[str, Any], str]] = [
     ("rank", {}, {"shown": (1, 32, 32), "given": (2, 32, 32)}, r"input x is \(1, 32, 32\)"),
     ("channels last", {}, {"shown": (1, 32, 32, 1)}, r"input x is \(1, 32, 32, 1\).*channels first"),
     ("dtype", {}, {"dtype": TensorProto.INT64}, "input x is int64"),
-    ("name of the input", {"[input]": '[input]\nname = "L"'}, {}, "no input 'L'.*write name in .input.* x"),
-    ("name of the output", {"[output]": '[output]\nname = "ab"'}, {}, "no output 'ab'.*write name in .output.* y"),
+    ("name of the input", {"[input]": '[input]\nname = "L"'}, {}, "no input 'L'.*Write name in .input.* x"),
+    ("name of the output", {"[output]": '[output]\nname = "ab"'}, {}, "no output 'ab'.*Write name in .output.* y"),
     ("sha256", {'license = "MIT"': f'sha256 = "{"0" * 64}"'}, {}, "the file has sha256 .*, its contract is for 000"),
 ]
 
@@ -173,7 +173,7 @@ def test_several_inputs_or_outputs_are_named(tmp_path: Path) -> None:
     weights = {"w": MATRIX[:, :, None, None].astype(np.float32), "b": BIAS.astype(np.float32)}
     other = helper.make_tensor_value_info("z", TensorProto.FLOAT, (1, 2, 32, 32))
     path = save_network(tmp_path / "net.onnx", nodes, weights, outputs=[other])
-    with pytest.raises(UserError, match=r"the file has 2 outputs.*write name in .output. of the contract: y, z"):
+    with pytest.raises(UserError, match=r"the file has 2 outputs.*Write name in .output. of the contract: y, z"):
         load_model(f"onnx:{path}")
     (tmp_path / "net.toml").write_text(CONTRACT.replace("[output]", '[output]\nname = "z"'))
     assert float(predicted(load_model(f"onnx:{path}"), torch.full((1, 1, 32, 32), 20.0)).ab.min()) == 0
@@ -362,7 +362,7 @@ def test_options_of_the_name(tmp_path: Path) -> None:
         (f"onnx:{path}[contract=cic,contract=cic]", "contract is given twice"),
         (f"onnx:{path}[contract=]", "contract has no value"),
         (f"onnx:{tmp_path}/none.onnx[contract=cic]", "no such ONNX file"),
-        (str(path), "names of ONNX files have a prefix. write onnx:"),
+        (str(path), "names of ONNX files have a prefix. Write onnx:"),
         (f"onnx:{path}[contract=mine.toml,decode=mode]", "no such contract|predicts no distribution"),
     ):
         with pytest.raises(UserError, match=message):

@@ -122,7 +122,7 @@ REFUSED: dict[str, tuple[Change, str, str]] = {
     "center where the whole is wanted": (
         lambda _, one: ImageOps.fit(one, (32, 32)),
         "squash32",
-        r"do not show the whole image, squashed to 32x32.*evaluate with preprocessing=center32",
+        r"do not show the whole image, squashed to 32x32.*Evaluate with preprocessing=center32",
     ),
     "cut out without resizing": (lambda _, one: one.crop((20, 8, 52, 40)), "squash32", "but a crop"),
 }

@@ -199,10 +199,10 @@ def test_bins_that_the_prior_does_not_know_are_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"prio": "dataset"}, "did you mean `prior`"),
+        ({"prio": "dataset"}, "Did you mean `prior`"),
         ({"threshold": 1}, "Known: prior, preprocessing, convention, ab"),
-        ({"convention": "simpson"}, "choose trapezoid or exact"),
-        ({"ab": "rgb16"}, "choose rgb8 or float"),
+        ({"convention": "simpson"}, "Choose trapezoid or exact"),
+        ({"ab": "rgb16"}, "Choose rgb8 or float"),
         ({"prior": "nowhere.npy"}, "no prior 'nowhere.npy'"),
     ],
 )

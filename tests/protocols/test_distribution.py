@@ -180,9 +180,9 @@ def test_other_images_as_reference(backend: str, tmp_path: Path, monkeypatch: py
         ({"layer": "layer9"}, "has no layer 'layer9'"),
         ({"resize": "tf"}, "distribution.resize cannot be 'tf' with test_resnet.*own or timm"),
         ({"range": "ct2"}, "distribution.range cannot be 'ct2'"),
-        ({"allow_biased": "maybe"}, "choose no or yes"),
-        ({"backend": "test_resnt"}, "did you mean test_resnet"),
-        ({"backendd": "x"}, "did you mean `backend`"),
+        ({"allow_biased": "maybe"}, "Choose no or yes"),
+        ({"backend": "test_resnt"}, "Did you mean test_resnet"),
+        ({"backendd": "x"}, "Did you mean `backend`"),
     ],
 )
 def test_bad_parameters_are_named(backend: str, given: dict[str, str], message: str) -> None:

@@ -291,9 +291,9 @@ def test_the_truth_is_measured_once_for_all_models() -> None:
 
 
 def test_bad_parameters_are_named() -> None:
-    with pytest.raises(UserError, match="no parameter 'psnr_infinit'.*did you mean `psnr_infinite`"):
+    with pytest.raises(UserError, match="no parameter 'psnr_infinit'.*Did you mean `psnr_infinite`"):
         scorer(psnr_infinit="cap")
-    with pytest.raises(UserError, match="psnr_infinite cannot be 'keep'.*choose cap or cap50 or drop"):
+    with pytest.raises(UserError, match="psnr_infinite cannot be 'keep'.*Choose cap or cap50 or drop"):
         scorer(psnr_infinite="keep")
 
 

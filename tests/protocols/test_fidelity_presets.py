@@ -153,7 +153,7 @@ def test_images_that_are_no_whole_number_of_patches_have_no_value(patch: int) ->
 
 @pytest.mark.parametrize("patch", ["-1", "1.5", "x"])
 def test_patches_have_a_whole_side(patch: str) -> None:
-    with pytest.raises(UserError, match=r"fidelity.patch cannot be .*give an integer"):
+    with pytest.raises(UserError, match=r"fidelity.patch cannot be .*Give an integer"):
         scorer(patch=patch)
 
 

@@ -63,7 +63,7 @@ def test_a_mask_in_colors_is_refused(year: Path) -> None:
 
 def test_what_is_missing_is_named(year: Path) -> None:
     dataset = open_dataset(year)
-    with pytest.raises(UserError, match="no list 'val'.*there are: test, trainval"):
+    with pytest.raises(UserError, match="no list 'val'.*There are: test, trainval"):
         image_set(dataset, year, "Main", "val")
     (year / "Annotations" / "000001.xml").unlink()
     with pytest.raises(UserError, match="annotation is missing"):

@@ -53,11 +53,11 @@ def test_without_trackers_nothing_is_written(images: Path, tmp_path: Path) -> No
 
 
 def test_a_tracker_that_is_unknown_or_not_installed_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match=r"--track cannot be 'mlflow'. choose tensorboard or wandb"):
+    with pytest.raises(UserError, match=r"--track cannot be 'mlflow'. Choose tensorboard or wandb"):
         check_trackers(["mlflow"])
     monkeypatch.setattr(accelerator, "find_spec", lambda name: None)
     for name in accelerator.TRACKERS:
-        with pytest.raises(UserError, match=rf"needs the package {name}. install the extra `{name}`"):
+        with pytest.raises(UserError, match=rf"needs the package {name}. Install the extra `{name}`"):
             check_trackers([name])
 
 

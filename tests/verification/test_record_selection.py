@@ -61,12 +61,12 @@ def test_models_by_name(runs: Path, tmp_path: Path) -> None:
     for tag in ("small", "wide"):
         with pytest.raises(UserError, match="no results of zoo/l2 .*run it first: colorbench run -m zoo/l2"):
             find_results("zoo/l2", tmp_path)
-        with pytest.raises(UserError, match=r"no results of zoo/graay .*did you mean zoo/gray\?"):
+        with pytest.raises(UserError, match=r"no results of zoo/graay .*Did you mean zoo/gray\?"):
             find_results("zoo/graay", tmp_path)
         (tmp_path / "zoo" / f"net.{tag}").mkdir(parents=True)
         if tag == "small":
             assert find_results("zoo/net", tmp_path).name == "net.small"
-    with pytest.raises(UserError, match="several tags .*name zoo/net.small or zoo/net.wide"):
+    with pytest.raises(UserError, match="several tags .*Name zoo/net.small or zoo/net.wide"):
         find_results("zoo/net", tmp_path)
 
 
@@ -81,7 +81,7 @@ def test_verify_takes_the_name_of_a_model(runs: Path, colorbench: RunCommand) ->
 
 
 def test_several_models_are_no_choice(runs: Path) -> None:
-    with pytest.raises(UserError, match=r"5 results found here.*name one, such as"):
+    with pytest.raises(UserError, match=r"5 results found here.*Name one, such as"):
         choose_record(runs)
     with pytest.raises(UserError, match="results found here"):
         choose_common([runs, runs / "zoo/gray"])
@@ -91,11 +91,11 @@ def test_several_models_are_no_choice(runs: Path) -> None:
     ("position", "protocol", "message"),
     [
         ("nowhere", None, "no such folder"),
-        ("zoo/graay", None, r"no such folder .*did you mean .*zoo/gray\?"),
-        ("zoo/half", None, r"no such folder .*give a folder that `colorbench run` wrote"),
-        ("zoo", "fidelity", "no record of protocol fidelity found .*it has records of auc"),
+        ("zoo/graay", None, r"no such folder .*Did you mean .*zoo/gray\?"),
+        ("zoo/half", None, r"no such folder .*Give a folder that `colorbench run` wrote"),
+        ("zoo", "fidelity", "no record of protocol fidelity found .*It has records of auc"),
         ("zoo/gray", "auc@exact", "no record of protocol auc@exact found"),
-        ("zoo/gray", "auc@other", "protocol auc has no preset 'other'. known: auc@cic2016, auc@exact"),
+        ("zoo/gray", "auc@other", "protocol auc has no preset 'other'. Known: auc@cic2016, auc@exact"),
     ],
 )
 def test_what_is_not_there(runs: Path, position: str, protocol: str | None, message: str) -> None:

@@ -18,7 +18,7 @@ from colorbench.data.sources.container_files import container_files, container_f
 from colorbench.data.sources.lists_and_labels import ListedImage, class_folders, read_list
 from colorbench.data.sources.packaged import SAMPLES, open_packaged
 from colorbench.data.sources.samples import dataset_of_samples, sample_of
-from colorbench.errors import UserError, as_sentence, path_hint
+from colorbench.errors import UserError, path_hint, with_hint
 
 LABELS = "labels.csv"
 """Table of classes, in a folder of images or beside its ``images/``."""
@@ -102,9 +102,8 @@ def _open_folder(spec: str | Path, list_file: Path | None, labels: Path | None) 
             if (files := container_files_in(root, name, beside)) is not None:
                 return open_container_files(files, list_file=None, labels=labels)
             hint = f"known: {readable()}"
-            raise UserError(
-                "no images in this folder", where=str(root), hint=f"{remark}. {as_sentence(hint)}" if remark else hint
-            )
+            hint = with_hint(remark, hint) if remark else hint
+            raise UserError("no images in this folder", where=str(root), hint=hint)
     if labels is not None or beside is not None:
         samples, classes = labeled_by_table(samples, labels or beside or root)
         return dataset_of_samples(name, root, samples, classes, remark)
