@@ -13,7 +13,8 @@ from typing import Any
 class ColorbenchError(Exception):
     """Base class of intended errors, in one line: what happened, where, and how to fix it, a sentence of its own.
 
-    ``exit_code`` is the exit code of the command line: 2 for wrong usage or input, 1 for a failed run.
+    ``exit_code`` is the exit code of the command line: 2 if the command or its input is wrong, so that the same command
+    fails again; 1 if the command was right and the run failed.
     """
 
     exit_code = 2
@@ -70,6 +71,12 @@ class RunError(UserError):
     exit_code = 1
 
 
+class InputError(RunError):
+    """Wrong input that a run finds only when it reads it, such as missing predictions; other models go on."""
+
+    exit_code = 2
+
+
 class ModelFailed(RunError):
     """Failure of a model in a run, which goes on with the other models."""
 
@@ -83,9 +90,14 @@ class ModelFailed(RunError):
         """
         also = f"; {', '.join(others)} failed, too" if others else ""
         super().__init__(f"{error.what}{also}", where=error.where, hint=error.hint)
+        self.exit_code = error.exit_code
         self.model = model
         self.records: tuple[Any, ...] = ()
         """Records of the models that did not fail."""
+
+
+READABLE = "give images that other programs can open"
+"""Hint for images that cannot be read."""
 
 
 def extra_hint(extra: str) -> str:

@@ -72,7 +72,7 @@ class Cell:
     unranked: str | None = None
     """Why this model is not ranked by a metric that ranks others."""
     recomputed: bool = False
-    """Whether the value was recomputed from the rows; otherwise it is claimed by the submitter."""
+    """Whether the value was recomputed from the rows; otherwise it is shown as stored."""
 
 
 @dataclass(frozen=True)

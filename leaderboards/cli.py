@@ -6,6 +6,7 @@ colorbench leaderboard build runs/ reference -o board.html      # with the shipp
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -134,6 +135,7 @@ def view(
         if not folder.is_dir():
             hint = path_hint(folder, "give the --output of `colorbench run`")
             raise UserError("no such folder", where=str(folder), hint=hint)
+        os.scandir(folder).close()  # a folder that cannot be read is refused; the search for results ignores it
     with server(LiveBoard(folders), port) as served:
         address = f"http://127.0.0.1:{served.server_address[1]}/"
         typer.echo(f"{address}  (Ctrl-C stops it)")

@@ -12,7 +12,7 @@ from PIL import Image
 
 from colorbench.data import Dataset, UnreadableImage, open_dataset
 from colorbench.data.image_decoding import decode_file, decode_pixels
-from colorbench.errors import UserError
+from colorbench.errors import READABLE, UserError
 from colorbench.evaluation import DatasetProtocol, ImageProtocol
 from colorbench.models import LoadedModel
 
@@ -86,7 +86,8 @@ def as_pixels(image: Image.Image | np.ndarray | Path | str) -> tuple[str, np.nda
         if isinstance(image, Image.Image):
             return "image", decode_pixels(image)
     except UnreadableImage as error:
-        raise UserError(str(error), where=str(image) if isinstance(image, str | Path) else None) from error
+        where = str(image) if isinstance(image, str | Path) else None
+        raise UserError(str(error), where=where, hint=READABLE) from error
     array = np.asarray(image)
     if array.dtype != np.uint8 or array.ndim not in (2, 3) or array.shape[2:] not in ((), (3,)) or not array.size:
         what = f"not an image: an array of {array.dtype}, {array.shape}"

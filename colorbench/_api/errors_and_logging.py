@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import logging
 import re
-from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from collections.abc import Iterator
 
 from colorbench.errors import UserError
 from colorbench.evaluation import NullProgress
+from colorbench.storage.system_errors import one_line_errors
 
-Parameters = ParamSpec("Parameters")
-Result = TypeVar("Result")
 LOG = logging.getLogger("colorbench")
 ARGUMENTS = {
     "--debug shows where": "the exception's cause shows where",
@@ -25,8 +23,9 @@ ARGUMENTS = {
     "--gray": "gray_policy",
     "--metric": "metrics",
     "--list": "list_file",
+    "run the same command": "make the same call",
 }
-"""Text about flags -> text about Python arguments, where names differ."""
+"""Text about the command line -> text about Python, where they differ."""
 
 
 class LogProgress(NullProgress):
@@ -37,18 +36,18 @@ class LogProgress(NullProgress):
         LOG.warning("%s", line)
 
 
-def names_arguments(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """Decorate a function so that its errors name Python arguments instead of command-line flags."""
+@contextlib.contextmanager
+def python_errors() -> Iterator[None]:
+    """Make errors those of a Python function, in a context or a decorated function.
 
-    @functools.wraps(function)
-    def called(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
-        try:
-            return function(*args, **kwargs)
-        except UserError as error:
-            rename_flags(error)
-            raise
-
-    return called
+    They name Python arguments instead of command-line flags, and failures of the operating system are one of them.
+    """
+    try:
+        with one_line_errors():
+            yield
+    except UserError as error:
+        rename_flags(error)
+        raise
 
 
 def rename_flags(error: UserError) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from colorbench._api.arguments import Model
-from colorbench._api.errors_and_logging import names_arguments
+from colorbench._api.errors_and_logging import python_errors
 from colorbench.data import Dataset
 from colorbench.data import open_dataset as open_source
 from colorbench.evaluation.devices_and_memory import device_of
 from colorbench.models import LoadedModel, model_loading
 
 
-@names_arguments
+@python_errors()
 def load_model(
     model: Model,
     decode: str | None = None,
@@ -41,7 +41,7 @@ def load_model(
     return model_loading.load_model(model, decode, temperature, weights=file, device=torch_device)
 
 
-@names_arguments
+@python_errors()
 def open_dataset(
     spec: Path | str | None = None, *, list_file: Path | str | None = None, labels: Path | str | None = None
 ) -> Dataset:

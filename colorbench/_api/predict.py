@@ -9,16 +9,15 @@ import numpy as np
 from PIL import Image
 
 from colorbench._api.arguments import Data, Model, as_dataset, as_pixels
-from colorbench._api.errors_and_logging import LogProgress, names_arguments, rename_flags
+from colorbench._api.errors_and_logging import LogProgress, python_errors
 from colorbench.data import GrayPolicy
-from colorbench.errors import UserError
 from colorbench.evaluation import Prediction, predict_images
 from colorbench.evaluation.devices_and_memory import device_of
 from colorbench.evaluation.full_size_colorization import Upsampling, colorize_image
 from colorbench.models import model_loading
 
 
-@names_arguments
+@python_errors()
 def predict(
     model: Model,
     data: Data = None,
@@ -85,14 +84,11 @@ def predict(
 
 
 def _named(batches: Iterator[Prediction]) -> Iterator[Prediction]:
-    try:
+    with python_errors():
         yield from batches
-    except UserError as error:
-        rename_flags(error)
-        raise
 
 
-@names_arguments
+@python_errors()
 def colorize(
     image: Image.Image | np.ndarray | Path | str,
     model: Model,

@@ -7,7 +7,7 @@ from pathlib import Path
 from secrets import randbelow
 
 from colorbench._api.arguments import Data, Model
-from colorbench._api.errors_and_logging import names_arguments
+from colorbench._api.errors_and_logging import python_errors
 from colorbench.data import Dataset
 from colorbench.errors import UserError
 from colorbench.evaluation import headline_of, record_folder
@@ -18,6 +18,7 @@ from colorbench.results.record_comparison import compare as compare_runs
 from colorbench.verification import Verification
 from colorbench.verification import verify as verify_folder
 from colorbench.verification.record_selection import (
+    by_model,
     choose_common,
     choose_record,
     dataset_name,
@@ -28,7 +29,7 @@ from colorbench.verification.rerun_comparison import rerunner
 from colorbench.verification.rerun_measurement import Wanted
 
 
-@names_arguments
+@python_errors()
 def compare(
     *records: Record | LoadedRun | Model | Path,
     protocol: str | None = None,
@@ -40,9 +41,10 @@ def compare(
     """Compare records in pairs on the same images.
 
     Args:
-        records: two or more, or one list: names of models with results in ``output`` (``"zoo/cic"``), models that
-            were evaluated, records that ``run`` returned, folders of records, or folders above them. Where a model
-            or folder has several records, the newest that were evaluated alike are taken.
+        records: two or more, one list, or a folder above them: names of models with results in ``output``
+            (``"zoo/cic"``), models that were evaluated, records that ``run`` returned, folders of records, or folders
+            above them. A folder above several models stands for all of them but the references. Where a model or
+            folder has several records, the newest that were evaluated alike are taken.
         protocol: protocol of the records, if a folder contains several.
         data: only records of this dataset, where a folder holds several: the dataset, its folder or its name.
         metrics: names; by default all comparable metrics.
@@ -61,7 +63,7 @@ def compare(
     if len(loaded) < len(records):
         if loaded:
             raise UserError("results and folders were mixed", hint="give only folders, or only loaded results")
-        paths = [_place(one, Path(output)) for one in records]
+        paths = by_model([_place(one, Path(output)) for one in records], protocol)
         source = data if data is None or isinstance(data, str | Dataset) else Path(data)
         loaded = [load_run(folder) for folder in choose_common(paths, protocol, dataset_name(source))]
     headline = headline_of(loaded[0].record.protocol.name) if loaded else None
@@ -77,7 +79,7 @@ def _place(given: object, output: Path) -> Path:
     return find_results(given if isinstance(given, str) else load_model(given).full_name, output)
 
 
-@names_arguments
+@python_errors()
 def verify(
     record: Record | Model | Path,
     *,
@@ -121,7 +123,7 @@ def verify(
     return verify_folder(folder, images=images, rerun=again)
 
 
-@names_arguments
+@python_errors()
 def read_record(folder: Path | str) -> Record:
     """Read a stored record.
 

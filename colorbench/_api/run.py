@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack, overload
 
 from colorbench._api.arguments import Data, Model, Protocol, as_roles, by_protocol
-from colorbench._api.errors_and_logging import LogProgress, names_arguments
+from colorbench._api.errors_and_logging import LogProgress, python_errors
 from colorbench.data import GrayPolicy
 from colorbench.errors import UserError
 from colorbench.evaluation import ProgressListener, RunConfig
@@ -62,7 +62,7 @@ def run(
     data: Data | Mapping[str, Data] = None,
     **options: Unpack[RunOptions],
 ) -> Record: ...
-@names_arguments
+@python_errors()
 def run(
     models: Model | Sequence[Model],
     protocols: Protocol | Sequence[Protocol] = "auc",

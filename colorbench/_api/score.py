@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, overload
 
 from colorbench._api.arguments import Data, Protocol, as_dataset, by_protocol
-from colorbench._api.errors_and_logging import LogProgress, names_arguments
+from colorbench._api.errors_and_logging import LogProgress, python_errors
 from colorbench.data import Dataset, GrayPolicy
 from colorbench.errors import UserError
 from colorbench.evaluation import ProgressListener, RunConfig
@@ -42,7 +42,7 @@ def score(
     output: Path | str | None = None,
     listener: ProgressListener | None = None,
 ) -> Record: ...
-@names_arguments
+@python_errors()
 def score(
     predictions: Path | str,
     ground_truth: Data,

@@ -47,4 +47,4 @@ def cache(
         bar.started(len(dataset))
         skipped = write_copy(dataset, output, short_side, workers=workers, advanced=bar.counted)
     typer.echo(f"wrote {len(dataset) - len(skipped)} of {len(dataset)} images of {dataset.name}: {output}")
-    fail_if_skipped(skipped, terminal)
+    fail_if_skipped(skipped, len(dataset), terminal)

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from colorbench.cli.shared_options import Contract, Debug, Decode, Device, Temperature, Weights
-from colorbench.errors import RunError
 
 
 def colorize(
@@ -52,6 +51,7 @@ def colorize(
         targets,
         write_png,
     )
+    from colorbench.cli.command_dataset import unreadable_images
     from colorbench.cli.console import console
     from colorbench.cli.interruption import tell_when_interrupted
     from colorbench.cli.progress_display import ProgressBar
@@ -59,7 +59,7 @@ def colorize(
     from colorbench.data.image_decoding import decode_file
     from colorbench.data.image_tint import tint_of
     from colorbench.evaluation.devices_and_memory import device_of
-    from colorbench.evaluation.full_size_colorization import check_upsampling, colorize_image
+    from colorbench.evaluation.full_size_colorization import check_predicts, check_upsampling, colorize_image
     from colorbench.models import load_model
     from colorbench.storage import check_writable
 
@@ -70,6 +70,7 @@ def colorize(
     check_writable(output)
     torch_device = device_of(device)
     loaded = load_model(model, decode, temperature, weights=weights, contract=contract, device=torch_device)
+    check_predicts(loaded)
     settings = {
         "model": loaded.full_name,
         "version": loaded.package_version,
@@ -109,4 +110,4 @@ def colorize(
     kept = f"; {made_before} {'was' if made_before == 1 else 'were'} there already" if made_before else ""
     typer.echo(f"colorized {len(todo) - len(failed)} of {len(plan)} with {loaded.full_name}{kept}: {output}")
     if failed:
-        raise RunError(f"unreadable images: {len(failed)}", where=failed[0])
+        raise unreadable_images(failed, len(plan))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from colorbench.errors import RunError
+from colorbench.errors import READABLE, RunError, UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,13 +35,20 @@ def open_limited(data: str, list_file: Path | None, limit: int | None, terminal:
     return dataset if limit is None else dataset.limit(limit)
 
 
-def fail_if_skipped(skipped: Sequence[SkippedImage], terminal: Console) -> None:
+def fail_if_skipped(skipped: Sequence[SkippedImage], total: int, terminal: Console) -> None:
     """Print every image that could not be read.
 
     Raises:
-        RunError: if there are any.
+        RunError: if there are any, of ``total`` images.
+        UserError: if there are no others.
     """
     for one in skipped:
         terminal.print(f"left out: {one.id}: {one.reason}", soft_wrap=True, markup=False, highlight=False)
     if skipped:
-        raise RunError(f"unreadable images: {len(skipped)}", where=f"{skipped[0].id}: {skipped[0].reason}")
+        raise unreadable_images([f"{one.id}: {one.reason}" for one in skipped], total)
+
+
+def unreadable_images(skipped: Sequence[str], total: int) -> UserError:
+    """Return the error for unreadable images: of the run, which is incomplete, or of its input if no other is there."""
+    kind = UserError if len(skipped) == total else RunError
+    return kind(f"unreadable images: {len(skipped)}", where=skipped[0], hint=READABLE)

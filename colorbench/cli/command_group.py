@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import difflib
-import errno
 import os
 import re
 import sys
 import traceback
 from collections.abc import Callable
 from importlib import import_module
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import typer
 from typer.core import TyperGroup
 
 from colorbench.cli.interruption import INTERRUPTED, current_message
-from colorbench.errors import MACHINE_TROUBLE, RunError, UserError, is_out_of_memory, printable
+from colorbench.errors import UserError
 from colorbench.registry import OWN, Plugin, registered
 
 USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
@@ -71,15 +69,6 @@ MEANT = {
 }
 """Other words for a verb -> the verb."""
 
-# Error codes of a disk that cannot be written, which the user can fix.
-DISK_TROUBLE = {
-    errno.ENOSPC: "free disk space, then run the same command to resume",
-    errno.EDQUOT: "free some of your quota, then run the same command to resume",
-    errno.EFBIG: "raise the file size limit (ulimit -f), or use another --output",
-    errno.EROFS: "use another --output",
-    errno.EACCES: "check the permissions, or use another --output",
-    errno.EPERM: "check the permissions, or use another --output",
-}
 CONVERSIONS = {
     r"Input should be a valid integer.*": "it takes a whole number",
     r"Input should be a valid number.*": "it takes a number",
@@ -92,7 +81,6 @@ _NO_COMMAND = re.compile(r"No such command '(.*)'")
 """Sentence of click for an unknown command of a group."""
 _LONG_WORD = re.compile(r"\S{400,}")
 """What is shortened in a message, such as a path."""
-AGAIN = "then run the same command; finished work is kept"
 
 
 def plugin_verbs() -> dict[str, Plugin]:
@@ -157,8 +145,11 @@ class VerbGroup(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run a verb; errors that a user can fix end in one line on standard error, all others in a traceback."""
+        from colorbench.storage.system_errors import one_line_errors
+
         try:
-            return super().invoke(ctx)
+            with one_line_errors():
+                return super().invoke(ctx)
         except USAGE_ERROR as error:
             if _shows_help(error):
                 raise
@@ -167,44 +158,6 @@ class VerbGroup(TyperGroup):
             raise _report(ctx, str(error), error.exit_code) from error
         except KeyboardInterrupt as error:  # from a verb that handles Ctrl-C itself; else see ``interruption``
             raise _report(ctx, f"interrupted: {current_message()}", INTERRUPTED, label="") from error
-        except (OSError, MemoryError, RuntimeError) as error:
-            if (trouble := _trouble(error)) is None:
-                raise
-            raise _report(ctx, str(trouble), trouble.exit_code) from error
-
-
-def _trouble(error: BaseException) -> UserError | None:
-    """Return the one-line error for a disk, machine or path that fails; None for another error, which is a bug."""
-    if is_out_of_memory(error):
-        what = f"out of memory or threads: {printable(str(error) or type(error).__name__)}"
-        return RunError(what, hint=f"use a smaller --batch-size or fewer --workers, {AGAIN}")
-    from colorbench.storage.atomic_files import SHORTER, UNUSABLE_PATH
-
-    if isinstance(error, RuntimeError) and "Symlink loop" in str(error):  # of Path.resolve, up to Python 3.12
-        return UserError(f"a path cannot be used: {printable(str(error))}", hint=SHORTER)
-    if not isinstance(error, OSError):
-        return None
-    where = None if error.filename is None else str(error.filename)
-    if error.errno in (errno.EACCES, errno.EPERM) and where is not None and (unreadable := _unreadable(where)):
-        return UserError(f"cannot read: {error.strerror}", where=unreadable, hint="make it readable")
-    if error.errno in DISK_TROUBLE:
-        return RunError(f"cannot write: {error.strerror}", where=where, hint=DISK_TROUBLE[error.errno])
-    if error.errno in MACHINE_TROUBLE:
-        what = f"cannot read or write: {error.strerror}"
-        return RunError(what, where=where, hint=f"{MACHINE_TROUBLE[error.errno]}, {AGAIN}")
-    if error.errno in UNUSABLE_PATH:
-        return UserError(f"a path cannot be used: {error.strerror}", where=where, hint=SHORTER)
-    return None
-
-
-def _unreadable(path: str) -> str | None:
-    """Return the file or folder that must be made readable to read a path: itself or one above; None if it is not."""
-    here = os.path.abspath(path)
-    above = [str(folder) for folder in reversed(Path(here).parents)]
-    closed = next((folder for folder in above if os.path.isdir(folder) and not os.access(folder, os.X_OK)), None)
-    if closed is not None:
-        return closed
-    return path if os.path.exists(here) and not os.access(here, os.R_OK) else None
 
 
 def _as_command(verb: Callable[..., Any] | typer.Typer, name: str) -> Any:

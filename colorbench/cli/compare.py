@@ -47,16 +47,16 @@ def compare(
 
     Every pair is compared on the same images: difference with confidence interval (paired bootstrap), p value
     (sign-flip test, Holm-corrected over all reported tests), wins per model, required sample size, and the images
-    that contribute most. If a folder has several results of a model, the newest ones with equal configuration and
-    images are compared, and printed.
+    that contribute most. A folder above several models stands for all of them but the references. If a folder has
+    several results of a model, the newest ones with equal configuration and images are compared, and printed.
     """
     from colorbench.cli.console import console
     from colorbench.plugin_descriptions import headline_of
     from colorbench.results import load_run
     from colorbench.results.record_comparison import compare as compare_runs
-    from colorbench.verification.record_selection import choose_common, dataset_name, find_results
+    from colorbench.verification.record_selection import by_model, choose_common, dataset_name, find_results
 
-    positions = [find_results(name, results) for name in records]
+    positions = by_model([find_results(name, results) for name in records], protocol)
     folders = choose_common(positions, protocol, dataset_name(data))
     runs = [load_run(folder) for folder in folders]
     if not json and (taken := [str(folder) for path, folder in zip(positions, folders, strict=True) if folder != path]):

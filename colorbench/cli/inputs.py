@@ -56,4 +56,4 @@ def inputs(
             dataset, output, gray=way, preprocessing=preprocessing, overwrite=overwrite, advanced=bar.counted
         )
     typer.echo(f"wrote {len(manifest.images)} of {len(dataset)} images of {dataset.name}, and manifest.json: {output}")
-    fail_if_skipped(skipped, terminal)
+    fail_if_skipped(skipped, len(dataset), terminal)

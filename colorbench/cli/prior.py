@@ -80,7 +80,7 @@ def _count(
     from colorbench.color.prior import from_counts, hard_counts, soft_counts
     from colorbench.data import get_preprocessing, load_batches
     from colorbench.data.batch_loader import SkippedImage
-    from colorbench.errors import RunError
+    from colorbench.errors import READABLE, UserError
 
     dataset = open_limited(data, list_file, limit, terminal)
     counts_of = soft_counts if soft else hard_counts
@@ -98,7 +98,7 @@ def _count(
             bar.counted(len(batch.ids) + len(batch.skipped))
     if not images:
         where = f"the first: {skipped[0].id}: {skipped[0].reason}" if skipped else dataset.name
-        raise RunError("none of the images could be read", where=where)
+        raise UserError("none of the images could be read", where=where, hint=READABLE)
     if skipped:
         terminal.print(f"left out {len(skipped)}, the first being {skipped[0].id}: {skipped[0].reason}", soft_wrap=True)
     return from_counts(counts, "soft" if soft else "hard", dataset.name, images=images)

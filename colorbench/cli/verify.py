@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from colorbench.verification import Verification
 
+STORED = "as stored"
+"""Heading of what the record states and nothing can recompute."""
+
 
 def verify(
     ctx: typer.Context,
@@ -107,12 +110,12 @@ def _show(terminal: Console, found: Verification, folder: Path) -> None:
     from colorbench.reporting.terminal_lines import line
 
     marks = {"holds": ("ok", "green"), "fails": ("FAILED", "bold red"), "unchecked": ("skipped", "yellow")}
-    wide = max(len("claimed"), *(len(check.name) for check in found.checks))
+    wide = max(len(STORED), *(len(check.name) for check in found.checks))
     for check in found.checks:
         mark, style = marks[check.outcome]
         line(terminal, Text.assemble((f"{check.name:<{wide}}  ", ""), (f"{mark:<7}  ", style), (check.detail, "")))
     for what in found.claimed:
-        line(terminal, Text.assemble((f"{'claimed':<{wide}}  ", ""), (f"{'skipped':<7}  ", "yellow"), (what, "")))
+        line(terminal, Text.assemble((f"{STORED:<{wide}}  ", ""), (f"{'skipped':<7}  ", "yellow"), (what, "")))
     failed = sum(check.outcome == "fails" for check in found.checks)
     if failed:
         line(terminal, f"{failed} of {len(found.checks)} checks failed: {folder}", style="bold red")

@@ -18,6 +18,7 @@ from colorbench.color.encoding import NEIGHBORS, SIGMA, soft_encode
 from colorbench.color.grid import ab_bins
 from colorbench.errors import UserError, printable
 from colorbench.storage import InvalidTable, array_of
+from colorbench.storage.system_errors import one_line_errors
 
 Kind = Literal["hard", "soft", "smoothed", "unknown"]
 SHIPPED_PRIOR = "shipped"
@@ -132,6 +133,7 @@ def rebalancing_weights(probabilities: np.ndarray, lam: float = 0.5, alpha: floa
     return np.asarray(weights / (p * weights).sum(), dtype=np.float64)
 
 
+@one_line_errors()
 def load_prior(name: str | Path = SHIPPED_PRIOR) -> Prior:
     """Load the included color prior, or one from a ``.npy`` file with (313,) numbers and its ``.json`` file.
 

@@ -23,7 +23,7 @@ from colorbench.data.image_decoding import UnreadableImage, decode_image
 from colorbench.data.name_matching import prediction_names
 from colorbench.data.preprocessing import with_short_side
 from colorbench.data.resized_copies import FILE, CopyNote, find_copy, read_note, write_note
-from colorbench.errors import UserError
+from colorbench.errors import READABLE, UserError
 from colorbench.storage import write_atomic
 
 
@@ -81,7 +81,7 @@ def write_copy(
     missing = {one.id for one in skipped}
     copied = [sample for sample in dataset.samples if sample.id not in missing]
     if not copied:
-        raise UserError("none of the images can be read", where=f"{skipped[0].id}: {skipped[0].reason}")
+        raise UserError("none of the images can be read", where=f"{skipped[0].id}: {skipped[0].reason}", hint=READABLE)
     if any(sample.label is not None for sample in copied) and not _folders_are_classes(dataset, copied):
         write_atomic(output / "labels.csv", _labels(dataset, copied, names))
     write_note(output, replace(note, complete=True))

@@ -52,6 +52,17 @@ def check_upsampling(name: str) -> Upsampling:
     raise UserError(f"upsample cannot be {name!r}", hint=f"choose {' or '.join(get_args(Upsampling))}")
 
 
+def check_predicts(model: LoadedModel) -> None:
+    """Check that a model predicts colors, and does not take them from the ground truth.
+
+    Raises:
+        UserError: for a reference.
+    """
+    if model.card.role == "reference":
+        what = f"{model.full_name} takes its colors from the ground truth, which an image to colorize does not have"
+        raise UserError(what, hint="choose a model that predicts colors, such as zoo/cic")
+
+
 @torch.inference_mode()
 def colorize_image(
     model: LoadedModel,
@@ -80,10 +91,11 @@ def colorize_image(
         (H, W, 3) uint8 sRGB.
 
     Raises:
-        UserError: for another ``upsample``.
+        UserError: for another ``upsample``, and for a reference.
         RunError: if the model fails, or returns a wrong shape, NaN or infinity.
     """
     check_upsampling(upsample)
+    check_predicts(model)
     height, width = rgb.shape[:2]
     side = model.card.working_size or DEFAULT_SIDE
     small = np.asarray(Image.fromarray(rgb).resize((side, side), Image.Resampling.BICUBIC))

@@ -247,6 +247,7 @@ def _read(path: Path) -> RunPlan | None:
 
     Raises:
         ValueError: if it is damaged.
+        PermissionError: if it may not be read, which is no damage.
     """
     try:
         found = json.loads(path.read_bytes())
@@ -255,8 +256,11 @@ def _read(path: Path) -> RunPlan | None:
         return RunPlan(**{**found["plan"], "record": tuple(found["plan"]["record"])})
     except FileNotFoundError:
         return None
+    except PermissionError:
+        raise
     except NotADirectoryError as error:
-        raise UserError("there is a file where a folder is needed", where=str(path.parent)) from error
+        hint = "use another --output"
+        raise UserError("there is a file where a folder is needed", where=str(path.parent), hint=hint) from error
     except (OSError, TypeError, AttributeError, KeyError) as error:
         raise ValueError("the plan is damaged") from error
 

@@ -21,7 +21,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from colorbench.errors import RunError, UserError
+from colorbench.errors import InputError, RunError, UserError
 from colorbench.results import Files, Record, Shard, first_positions, read_record, without_copies
 from colorbench.results.rows_parquet import rows_bytes
 from colorbench.results.shard import StoredArrays, key_of, merge, pack, shard_count, unpack
@@ -219,7 +219,7 @@ class RunDirectory:
         if not rows.ids:
             first = f"the first: {rows.skipped[0][0]}: {rows.skipped[0][1]}" if rows.skipped else str(self.path)
             hint = "give other images with --data"
-            raise RunError("none of the images could be evaluated", where=first, hint=hint)
+            raise InputError("none of the images could be evaluated", where=first, hint=hint)
         distinct = first_positions(rows.sha256s)
         scratch = self.shards / f"arrays-{uuid4().hex}"  # without locks, two processes may do this at the same time
 

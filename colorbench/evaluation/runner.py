@@ -25,10 +25,12 @@ from colorbench.models.fingerprint import model_fingerprint, protocol_code
 from colorbench.processes import Launch, LaunchStore, StoreLost, Unit, WorkClaims, current_launch, join_launch
 from colorbench.results import Record, read_record
 from colorbench.storage import check_writable, digest_of
+from colorbench.storage.system_errors import one_line_errors
 
 __all__ = ["ProgressListener", "RunConfig", "record_folder", "run"]
 
 
+@one_line_errors()
 def run(request: RunConfig, listener: ProgressListener | None = None) -> list[Record]:
     """Run the evaluation of models and return their records; finished records are read without running anything.
 

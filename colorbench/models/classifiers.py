@@ -295,7 +295,7 @@ def _config(architecture: str) -> Any:
     base, dot, tag = architecture.partition(".")
     if not timm.is_model(base):
         near = nearest(base, timm.list_models())
-        hint = f"did you mean {near}?" if near else "timm.list_models(pretrained=True) names them"
+        hint = f"did you mean {near}?" if near else "`timm.list_models(pretrained=True)` names them"
         raise UserError(f"timm has no classifier {base!r}", hint=hint)
     tags = [name.partition(".")[2] for name in timm.list_pretrained(f"{base}.*")]
     if dot and tag not in tags:

@@ -24,7 +24,7 @@ from colorbench.data.image_decoding import Header, decode_file, read_header
 from colorbench.data.image_formats import readable
 from colorbench.data.input_manifest import find_manifest, read_manifest
 from colorbench.data.name_matching import match_names, nearest_name
-from colorbench.errors import RunError, UserError, path_hint, with_hint
+from colorbench.errors import InputError, UserError, path_hint, with_hint
 from colorbench.models.colorizer_interfaces import ColorizerInput, ColorPrediction
 from colorbench.models.model_card import ModelCard
 from colorbench.storage import file_sha256
@@ -101,7 +101,7 @@ class ImageFolderModel:
         """Find the prediction of every image; return a hash of ids and predictions, used as weights hash.
 
         Raises:
-            RunError: if predictions are missing, unreadable or ambiguous, with their number and the first.
+            InputError: if predictions are missing, unreadable or ambiguous, with their number and the first.
         """
         found = self._match(tuple(ids))
         digest = hashlib.sha256()
@@ -111,7 +111,9 @@ class ImageFolderModel:
                 self.sha256s[id] = file_sha256(path)
                 digest.update(f"{id}\0{self.sha256s[id]}\n".encode())
             except UnreadableImage as error:
-                raise RunError(f"a stored prediction cannot be read: {error}", where=str(path), hint=_AGAIN) from error
+                raise InputError(
+                    f"a stored prediction cannot be read: {error}", where=str(path), hint=_AGAIN
+                ) from error
         self._found = found
         return digest.hexdigest()
 
@@ -140,14 +142,14 @@ class ImageFolderModel:
         try:
             rgb = decode_file(path).rgb
         except UnreadableImage as error:
-            raise RunError(f"a stored prediction cannot be read: {error}", where=str(path), hint=_AGAIN) from error
+            raise InputError(f"a stored prediction cannot be read: {error}", where=str(path), hint=_AGAIN) from error
         given = rgb.shape[:2]
         if given == size:
             return rgb
         chosen = None if preprocessing is None else get_preprocessing(preprocessing)
         if chosen is not None and own is not None and fit(given, own, chosen) in ("turned", "other"):
             what = f"a prediction of {shown(given)} does not fit its image of {shown(own)}"
-            raise RunError(what, where=str(path), hint=SIZES)
+            raise InputError(what, where=str(path), hint=SIZES)
         if chosen is not None and chosen.size:
             return chosen.apply(rgb)  # cropped and resized like its image
         return np.asarray(Image.fromarray(rgb).resize((size[1], size[0]), Image.Resampling.BICUBIC))
@@ -162,13 +164,13 @@ class ImageFolderModel:
             what = f"{count} of {len(ids)} images match several predictions"
             first = f"{' and '.join(several[:2])} may be {' or '.join(files[:2])}"
             hint = "keep one file per image, under the path of the image"
-            raise RunError(f"{what}, first {first}", where=where, hint=hint)
+            raise InputError(f"{what}, first {first}", where=where, hint=hint)
         if found.missing:
             first = ", ".join(found.missing[:3]) + (" ..." if len(found.missing) > 3 else "")
             nearest = nearest_name(found.missing[0], found.unused or self._paths)
             hint = "create them, or leave out the images that have none"
             what = f"{len(found.missing)} of {len(ids)} images have no prediction: {first}; the folder has {nearest}"
-            raise RunError(what, where=where, hint=hint)
+            raise InputError(what, where=where, hint=hint)
         self.remarks = list(self._passed_over)
         if found.by_file_name:
             self.remarks.append(f"{found.by_file_name} predictions were found by file name only")

@@ -30,8 +30,10 @@ from colorbench.models.model_sources import ModelSource, find_source, module_nam
 from colorbench.models.networks import networks_of
 from colorbench.models.onnx_model import OnnxColorizer
 from colorbench.storage import file_sha256
+from colorbench.storage.system_errors import one_line_errors
 
 
+@one_line_errors()
 def load_model(
     model: str | LoadedModel | object,
     decode: str | None = None,

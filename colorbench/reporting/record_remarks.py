@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from colorbench.models import CONSTANT_MODEL
+from collections.abc import Sequence
+
+from colorbench.models import BASELINES, CONSTANT_MODEL
 from colorbench.reporting.number_formatting import format_interval, format_number
 from colorbench.results import Metric, Record, shared_weights_note, too_few_images
 from colorbench.stats import significance
@@ -43,6 +45,32 @@ def difference_from_constant_color(record: Record, headline: str) -> str | None:
     A constant color is often a stronger baseline than gray. None if there is no such difference, if the metric has no
     direction, or if there is no interval.
     """
+    if (found := _from_constant_color(record, headline)) is None:
+        return None
+    metric, stated, change = found
+    # If the interval of the value undercovers, that of the difference does too.
+    doubt = ", but see the warning below" if metric.warning else ""
+    return f"{headline}: {stated} the constant baseline, {change}{doubt}"
+
+
+def differences_from_constant_color(records: Sequence[Record], headline: str) -> str | None:
+    """Return one line for several models: which are significantly better than the constant baseline, and which not.
+
+    None if it would be empty; see ``difference_from_constant_color``. Baselines and references are left out.
+    """
+    models: dict[str, list[str]] = {}
+    for record in records:
+        if record.model.name in BASELINES or record.model.card.role == "reference":
+            continue
+        if (found := _from_constant_color(record, headline)) is not None:
+            _, stated, change = found
+            models.setdefault(stated, []).append(f"{record.model.name} {change}")
+    parts = [f"{stated} the constant baseline: {', '.join(models[stated])}" for stated in sorted(models)]
+    return f"{headline}: {'; '.join(parts)}" if parts else None
+
+
+def _from_constant_color(record: Record, headline: str) -> tuple[Metric, str, str] | None:
+    """Return the metric, how it differs in words, and the difference with its interval."""
     metric = next((metric for metric in record.metrics if metric.name == headline), None)
     found = (one for one in record.differences if one.minus == CONSTANT_MODEL and one.metric == headline)
     difference = next(found, None)
@@ -54,9 +82,7 @@ def difference_from_constant_color(record: Record, headline: str) -> str | None:
     stated = f"significantly {it_is} than" if it_is else "no significant difference from"
     value = format_number(difference.value, metric.unit, signed=True)
     limits = format_interval(difference.ci_low, difference.ci_high, metric.unit, signed=True)
-    # If the interval of the value undercovers, that of the difference does too.
-    doubt = ", but see the warning below" if metric.warning else ""
-    return f"{headline}: {stated} the constant baseline, {value} {limits}{doubt}"
+    return metric, stated, f"{value} {limits}"
 
 
 def remarks(record: Record) -> list[str]:

@@ -23,6 +23,7 @@ from colorbench.reporting.model_table import (
 from colorbench.reporting.number_formatting import format_interval
 from colorbench.reporting.record_remarks import (
     difference_from_constant_color,
+    differences_from_constant_color,
     low_effective_n,
     meaning_of_intervals,
     remarks,
@@ -57,6 +58,9 @@ class ResultPrinter:
         self._too_few(records[0])
         line(self.console, _measured_on(records[0]))
         self.console.print(Padding(_models(table_of_protocol(records, headline), self.console.width), (1, 0)))
+        if (verdict := differences_from_constant_color(records, headline)) is not None:
+            line(self.console, verdict)
+            self.console.print()
 
     def conclude(self, results: Sequence[tuple[Sequence[Record], str]]) -> None:
         """Print one table of several protocols: the models by the primary metric of each.

@@ -18,6 +18,7 @@ from colorbench.results.shared_weights import SharedWeights
 from colorbench.storage import parse_json, read_plain
 from colorbench.storage.limits import LARGEST_RECORD
 from colorbench.storage.safe_json import InvalidJson
+from colorbench.storage.system_errors import one_line_errors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -320,6 +321,7 @@ def _unstorable(value: object) -> str | None:
     return None
 
 
+@one_line_errors()
 def read_record(folder: Path) -> Record:
     """Read the record of a folder.
 

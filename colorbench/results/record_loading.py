@@ -23,6 +23,7 @@ from colorbench.results.rows_parquet import rows_table
 from colorbench.storage import read_plain
 from colorbench.storage.limits import LARGEST_FILE
 from colorbench.storage.safe_reading import InvalidTable
+from colorbench.storage.system_errors import one_line_errors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -126,6 +127,7 @@ def find_record(path: Path, protocol: str | None = None) -> Path:
     raise UserError(f"{len(fitting)} results found here", where=str(path), hint=hint)
 
 
+@one_line_errors()
 def load_run(folder: Path) -> LoadedRun:
     """Load the record of a folder, with its rows.
 

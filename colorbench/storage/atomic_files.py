@@ -13,11 +13,8 @@ from typing import IO
 from uuid import uuid4
 
 from colorbench.errors import RunError, UserError
+from colorbench.storage.system_errors import write_error
 
-_FULL = {errno.ENOSPC, errno.EDQUOT}
-_REFUSED = {errno.EROFS, errno.EACCES, errno.EPERM}
-UNUSABLE_PATH = {errno.ENAMETOOLONG, errno.ELOOP}
-SHORTER = "give a shorter path without links in a circle"
 _NO_FOLDER = {errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
 _BINARY = getattr(os, "O_BINARY", 0)  # otherwise Windows would convert line ends
 
@@ -39,19 +36,8 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno is None:  # raised by a library for its network, not by the operating system for a file
             raise
-        if error.errno in _FULL:
-            hint = "free disk space, then run the same command to resume"
-            raise RunError("the disk is full", where=str(path), hint=hint) from error
-        if error.errno == errno.EFBIG:
-            hint = "raise the file size limit (ulimit -f) or use another --output; finished shards are kept"
-            raise RunError(
-                "a file would exceed the file size limit of this process", where=str(path), hint=hint
-            ) from error
-        if error.errno in UNUSABLE_PATH:
-            raise UserError(f"a path cannot be used: {error.strerror}", where=str(path), hint=SHORTER) from error
-        if error.errno in _REFUSED:
-            hint = "use another --output, or check the permissions"
-            raise UserError(f"cannot write: {error.strerror}", where=str(path), hint=hint) from error
+        if (shown := write_error(error, str(path))) is not None:
+            raise shown from error
         if error.errno in _NO_FOLDER:
             found, needed = ("folder", "file") if error.errno == errno.EISDIR else ("file", "folder")
             what = f"there is a {found} where a {needed} is needed"

@@ -12,9 +12,11 @@ from colorbench.errors import UnknownNameError, UserError
 from colorbench.models import LoadedModel, model_factory
 from colorbench.models.model_names import IMAGES, ONNX, parse_name
 from colorbench.registry import nearest, registered, split_tag
+from colorbench.storage.system_errors import one_line_errors
 from colorbench.testing.check_report import CheckReport, Kind
 
 
+@one_line_errors()
 def check(
     target: object,
     *,

@@ -85,6 +85,32 @@ def find_results(name: str, results: Path) -> Path:
     raise UserError(f"no results of {name}", where=str(results), hint=hint)
 
 
+def by_model(paths: Sequence[Path], protocol: str | None = None) -> list[Path]:
+    """Replace folders above several models by the folders of these models, each once; references are left out.
+
+    Args:
+        paths: folders of records, or folders above them.
+        protocol: only models with records of this protocol.
+
+    Raises:
+        UserError: as ``choose_record``, and for a folder above several models and protocols, if none is chosen.
+    """
+    found: dict[Path, None] = {}
+    for path in paths:
+        # Folders of models have theirs below: <model>/<protocol>/<dataset>-<key>/record.json.
+        models = {folder.parent.parent for folder in _folders_of(path, protocol)}
+        if len(models) < 2 or any(model == path.parent or not model.is_relative_to(path) for model in models):
+            found[path] = None
+            continue
+        candidates = [one for one in _candidates(path, protocol) if one.record.model.card.role != "reference"]
+        protocols = sorted({one.record.protocol.name for one in candidates})
+        if len(protocols) > 1:
+            what = f"results of {len(models)} models and {len(protocols)} protocols found here"
+            raise UserError(what, where=str(path), hint=f"choose by --protocol {' or '.join(protocols[:SHOWN])}")
+        found |= dict.fromkeys(sorted({one.folder.parent.parent for one in candidates}))
+    return list(found)
+
+
 def choose_common(paths: Sequence[Path], protocol: str | None = None, dataset: str | None = None) -> list[Path]:
     """Find one record per path, with common protocol, parameters and images if possible.
 

@@ -25,6 +25,7 @@ from colorbench.results.record import parse_record, record_bytes
 from colorbench.storage import is_inside, read_plain, version_of
 from colorbench.storage.limits import LARGEST_FILE
 from colorbench.storage.safe_reading import left_out
+from colorbench.storage.system_errors import one_line_errors
 from colorbench.verification.dataset_checks import check_data, check_dataset, check_key
 from colorbench.verification.metric_checks import check_numbers
 from colorbench.verification.model_checks import check_model
@@ -32,6 +33,7 @@ from colorbench.verification.saved_image_checks import check_saved_images
 from colorbench.verification.verification_schema import CLAIMED, Findings, Rerun, Verification
 
 
+@one_line_errors()
 def verify(
     folder: Path,
     *,

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from colorbench.data import Dataset
-from colorbench.errors import RunError, UserError
+from colorbench.errors import READABLE, InputError, RunError, UserError
 from colorbench.evaluation import ProtocolContext, ThroughputMeter, read_features
 from colorbench.models import (
     FeatureExtractor,
@@ -237,7 +237,7 @@ def _check(train: FeatureStore, test: FeatureStore, dataset: Dataset) -> None:
     for role, one in (("train", train), ("test", test)):
         if not len(one.rows):
             first = f"the first: {one.rows.skipped[0][0]}: {one.rows.skipped[0][1]}" if one.rows.skipped else role
-            raise RunError(f"none of the {role} images could be read", where=first)
+            raise InputError(f"none of the {role} images could be read", where=first, hint=READABLE)
     counts = np.bincount(train.labels, minlength=classes)
     if counts.min() < 2:
         name = (dataset.class_names or ())[int(counts.argmin())]

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from colorbench.color import rgb_to_lab
 from colorbench.data import Dataset, get_preprocessing, load_batches
-from colorbench.errors import RunError, UserError
+from colorbench.errors import READABLE, InputError, RunError, UserError
 from colorbench.evaluation import ExecutionConfig, ThroughputMeter
 from colorbench.results import Shard, first_positions, without_copies
 from colorbench.storage import read_checked, write_checked
@@ -93,7 +93,7 @@ def load(dataset: Dataset, preprocessing_name: str, settings: ExecutionConfig, p
         progress.advance(len(batch.ids) + len(batch.skipped))
     if not maps:
         first = f"the first: {kept['skipped'][0][0]}: {kept['skipped'][0][1]}" if kept["skipped"] else dataset.source
-        raise RunError("no image could be read", where=first)
+        raise InputError("no image could be read", where=first, hint=READABLE)
     rows = Shard(
         ids=tuple(kept["ids"]),
         sha256s=tuple(kept["sha256s"]),

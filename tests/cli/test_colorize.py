@@ -10,7 +10,10 @@ import skimage.color
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+import colorbench
 from colorbench.cli import app
+from colorbench.errors import UserError
+from colorbench.plugin_descriptions import listed
 
 LEGACY = Path(__file__).parent.parent.parent.parent / "shared" / "data" / "legacy"
 
@@ -91,6 +94,19 @@ def test_turned_images_come_out_upright(tmp_path: Path, astronaut: np.ndarray) -
     upright = skimage.color.rgb2lab(np.rot90(astronaut[:, :300], -1))[..., 0]
     assert answered.shape == (300, 512)
     assert np.abs(answered - upright).mean() < 1.5  # JPEG
+
+
+REFERENCES = [row["name"] for row in listed("models") if row["role"] == "reference"]
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_a_reference_is_refused_since_it_copies_the_ground_truth(name: str, images: Path, tmp_path: Path) -> None:
+    line = f"{name} takes its colors from the ground truth, which an image to colorize does not have"
+    done = colorize(images, "-m", name, "-o", tmp_path / "out")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == f"error: {line}. Choose a model that predicts colors, such as zoo/cic\n"
+    with pytest.raises(UserError, match=line):
+        colorbench.colorize(images / "coffee.jpg", name)
 
 
 def test_folders_keep_their_shape(images: Path, tmp_path: Path) -> None:

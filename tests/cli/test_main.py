@@ -19,6 +19,7 @@ from colorbench.errors import RunError, UserError
 from colorbench.registry import Plugin
 from tests.support.engine import write_images
 from tests.support.loaded_modules import loaded_modules
+from tests.support.privileges import without_privileges
 
 HEAVY = ("torch", "pandas", "pydantic", "numpy", "zoo", "protocols", "leaderboards", "rich", "jinja2")
 
@@ -134,8 +135,8 @@ def failing(monkeypatch: pytest.MonkeyPatch):
         (UserError("no folder", where="/x", hint="check the path"), 2, "error: no folder (/x). Check the path\n"),
         (UserError("no onnx", hint="pip install onnx"), 2, "error: no onnx. pip install onnx\n"),
         (RunError("the disk\nis full"), 1, "error: the disk is full\n"),
-        (OSError(28, "No space left on device", "/x"), 1, "error: cannot write: No space left on device (/x). Free "),
-        (PermissionError(13, "Permission denied", "/x"), 1, "error: cannot write: Permission denied (/x). Check "),
+        (OSError(28, "No space left on device", "/x"), 1, "error: the disk is full (/x). Free "),
+        (PermissionError(13, "Permission denied", "/x"), 2, "error: cannot write: Permission denied (/x). Use "),
         (KeyboardInterrupt(), 130, "interrupted: "),
     ],
 )
@@ -148,12 +149,13 @@ def test_what_a_user_can_hint_is_one_line(failing, error: BaseException, code: i
 
 
 @pytest.mark.parametrize("closed", ["data", "data/a.png"])
-def test_what_cannot_be_read_is_named(failing, closed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_read_is_named(failing, closed: str, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data/a.png").touch()
-    access = os.access
-    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path / closed and access(path, mode))
-    done = failing(PermissionError(13, "Permission denied", str(tmp_path / "data/a.png")))
+    (tmp_path / closed).chmod(0)
+    with without_privileges():
+        done = failing(PermissionError(13, "Permission denied", str(tmp_path / "data/a.png")))
+    (tmp_path / closed).chmod(0o700)
     assert done.exit_code == 2
     assert done.stderr == f"error: cannot read: Permission denied ({tmp_path / closed}). Make it readable\n"
 

@@ -91,7 +91,7 @@ def test_damaged_images_are_counted_as_left_out(one: Path, tmp_path: Path) -> No
     assert "left out 1, the first being bad.jpg" in done.stdout
     (folder / "good.png").unlink()
     done = prior("--data", folder, "-o", tmp_path / "q.npy")
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert "none of the images could be read (the first: bad.jpg" in done.stderr
 
 

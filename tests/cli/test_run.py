@@ -197,7 +197,7 @@ def test_parameters_reach_the_protocol(images: Path, tmp_path: Path) -> None:
         (["-m", "zoo/gray", "-p", "auc", "--weights", "x.safetensors"], 2, "weights"),
         (["-m", "zoo/gray", "-p", "auc", "--device", "abacus"], 2, "unknown device 'abacus'"),
         (["-m", "zoo/gray", "-p", "auc", "--dtype", "float8"], 2, "unknown dtype 'float8'"),
-        (["-m", "zoo/gray", "-p", "auc", "-d", "broken"], 1, "none of the images could be evaluated"),
+        (["-m", "zoo/gray", "-p", "auc", "-d", "broken"], 2, "none of the images could be evaluated"),
         (["-m", "images:empty", "-p", "auc"], 2, "empty"),
         (["-m", "models.py:NaN", "-p", "auc", "-d", "one"], 1, "NaN"),
         (["-m", "models.py:Wrong", "-p", "auc", "-d", "one"], 1, "(1, 2, 256, 256)"),

@@ -23,6 +23,7 @@ from colorbench.data.image_decoding import UnreadableImage, decode_file
 from colorbench.data.sources import open_dataset
 from colorbench.errors import UserError
 from colorbench.models import ImageFolderModel
+from tests.support.privileges import without_privileges
 
 
 def pixel() -> bytes:
@@ -207,12 +208,11 @@ def test_odd_suffixes_of_other_files_are_written_so_that_a_terminal_can_show_the
     line.encode()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
 def test_a_folder_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
     put(tmp_path / "a.png", tmp_path / "closed" / "b.png")
     (tmp_path / "closed").chmod(0)
     try:
-        with pytest.raises(UserError, match="cannot read this folder: Permission denied"):
+        with without_privileges(), pytest.raises(UserError, match="cannot read this folder: Permission denied"):
             walk(tmp_path)
     finally:
         (tmp_path / "closed").chmod(0o755)

@@ -10,8 +10,13 @@ from rich.console import Console
 
 from colorbench.reporting import format_number
 from colorbench.reporting.number_formatting import format_interval
-from colorbench.reporting.record_remarks import difference_from_constant_color, remarks
+from colorbench.reporting.record_remarks import (
+    difference_from_constant_color,
+    differences_from_constant_color,
+    remarks,
+)
 from colorbench.reporting.result_tables import ResultPrinter
+from colorbench.results import Record
 
 EXPLAINED = {"auc_raw": "How near the colors are.", "auc_rebalanced_stable": "The same, rare colors weighed up."}
 
@@ -85,6 +90,35 @@ def test_the_headline_is_held_against_the_best_single_color(make_record, low: fl
     first = verdict.split()[0]
     assert turned is not None
     assert turned.split()[1] == opposite.get(first, first)
+
+
+def test_of_several_models_one_line_holds_all_against_the_best_single_color(make_record) -> None:
+    def record(name: str, low: float | None, high: float | None, role: str = "competitor") -> Record:
+        one = make_record(model=name)
+        values = {"metric": "auc_raw", "minus": "zoo/constant", "value": 1.0, "ci_low": low, "ci_high": high}
+        model = one.model.model_copy(update={"card": one.model.card.model_copy(update={"role": role})})
+        differences = [make_record().differences[0].model_copy(update=values)]
+        return one.model_copy(update={"differences": differences, "model": model})
+
+    records = [
+        record("x/better", 0.5, 2.0),
+        record("x/worse", -2.0, -0.5),
+        record("x/same", -1.0, 2.0),
+        record("x/lower", -3.0, -0.5),
+        record("x/unknown", None, None),
+        record("zoo/gray", -3.0, -1.0, "baseline"),
+        record("x/true", 3.0, 9.0, "reference"),
+    ]
+    stream = io.StringIO()
+    ResultPrinter(Console(file=stream, width=80)).summarize(records, "auc_raw")
+    (said,) = [line for line in stream.getvalue().splitlines() if "constant baseline" in line]
+    parts = said.removeprefix("auc_raw: ").split("; ")
+    assert parts == [
+        "no significant difference from the constant baseline: x/same +1.00 [-1.00, +2.00]",
+        "significantly better than the constant baseline: x/better +1.00 [+0.50, +2.00]",
+        "significantly worse than the constant baseline: x/worse +1.00 [-2.00, -0.50], x/lower +1.00 [-3.00, -0.50]",
+    ]
+    assert differences_from_constant_color(records[4:], "auc_raw") is None
 
 
 def test_without_an_interval_nothing_is_stated_of_the_best_single_color(make_record) -> None:

@@ -9,7 +9,7 @@ import pytest
 from colorbench.errors import UserError
 from colorbench.evaluation import RunConfig, run
 from colorbench.results import read_record
-from colorbench.verification.record_selection import choose_common, choose_record, find_results
+from colorbench.verification.record_selection import by_model, choose_common, choose_record, find_results
 from tests.conftest import RunCommand
 from tests.support.engine import write_images
 
@@ -85,6 +85,30 @@ def test_several_models_are_no_choice(runs: Path) -> None:
         choose_record(runs)
     with pytest.raises(UserError, match="results found here"):
         choose_common([runs, runs / "zoo/gray"])
+
+
+def test_a_folder_above_several_models_stands_for_them(tmp_path: Path, colorbench: RunCommand) -> None:
+    runs, data = tmp_path / "runs", write_images(tmp_path / "images", 3)
+    for protocols in (["auc"], ["auc", "fidelity"]):
+        small = {name: {"preprocessing": "squash16"} for name in protocols}
+        models = ["zoo/gray", "zoo/constant", "zoo/mean-color", "zoo/half-chroma"]
+        config = RunConfig(
+            models=models, protocols=protocols, data=data, parameters=small, output=runs,
+            baselines=False, save="none", workers=0, threads=1,
+        )  # fmt: skip
+        run(config)
+        models = [runs / "zoo" / name for name in ("constant", "gray", "mean-color")]  # and not the reference
+        assert by_model([runs], "auc") == models
+        assert by_model([models[1], runs], "auc") == [models[1], models[0], models[2]]
+        assert by_model(models[:2], "auc") == models[:2]
+        done = colorbench("compare", runs, "--results", runs, "--protocol", "auc")
+        assert done.returncode == 0, done.stderr
+        assert all(f"zoo/{model.name}" in done.stdout for model in models) and "half-chroma" not in done.stdout
+    with pytest.raises(UserError, match="4 models and 2 protocols found here .*Choose by --protocol auc or fidelity"):
+        by_model([runs])
+    assert by_model([runs / "zoo/gray"]) == [runs / "zoo/gray"], "several protocols of one model"
+    done = colorbench("compare", runs / "zoo/gray", "-p", "auc")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 2) and "at least two records" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -420,6 +420,7 @@ def test_the_command_says_a_line_a_check_and_exits_by_what_it_found(command, fol
     good = command("verify", folder, "--data", position, "--rerun", "2", "--output", written)
     assert good.returncode == 0, good.stderr
     assert "all checks passed" in good.stdout
+    assert "as stored     skipped  dataset name, source and license" in good.stdout
     stored = read_verification(written)
     assert stored.holds
     assert stored.rerun is not None

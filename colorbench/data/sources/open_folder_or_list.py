@@ -19,11 +19,13 @@ from colorbench.data.sources.lists_and_labels import ListedImage, class_folders,
 from colorbench.data.sources.packaged import SAMPLES, open_packaged
 from colorbench.data.sources.samples import dataset_of_samples, sample_of
 from colorbench.errors import UserError, path_hint, with_hint
+from colorbench.storage.system_errors import one_line_errors
 
 LABELS = "labels.csv"
 """Table of classes, in a folder of images or beside its ``images/``."""
 
 
+@one_line_errors()
 def open_dataset(
     spec: str | Path | None = None, *, list_file: Path | None = None, labels: Path | None = None
 ) -> Dataset:
