@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from colorbench.models import display_name, hashed_part
 from colorbench.results import Record
 from leaderboards.badges import SMOKE_TEST, badges_of
 from leaderboards.board_schema import Badge, Cell, Column, Group, Row
@@ -129,16 +130,18 @@ def _row_badges(entries: Sequence[Entry]) -> tuple[Badge, ...]:
 
 def _label(id: str, placed: Mapping[str, Mapping[int, Entry]]) -> str:
     """Return the model's name; if several rows have it, with the first properties that distinguish them."""
+    names = {entry.record.model.name for found in placed.values() for entry in found.values()}
 
     def about(row: str) -> dict[str, str]:
         records = [entry.record for _, entry in sorted(placed[row].items())]
         model = records[0].model
+        what = hashed_part(model.name)
         return {
-            "": name_of(model.name),
+            "": name_of(display_name(model.name, names)),
             "decoding": ", ".join(
                 f"{clean(key, 20)} {stated(value, 30)}" for key, value in sorted(model.decoding.items())
             ),
-            "weights": f"weights {clean(model.weights_sha256, 8)}" if model.weights_sha256 else "no weights",
+            "weights": f"{what} {clean(model.weights_sha256, 8)}" if model.weights_sha256 else f"no {what}",
             "version": f"version {clean(model.package_version, 40)}" if model.package_version else "no version",
             "role": model.card.role_name,
             "dtype": clean(records[0].execution.dtype, 20),

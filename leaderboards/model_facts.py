@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from colorbench.models import hashed_part
 from colorbench.results import DatasetPart, Record
 from leaderboards.badges import badges_of
 from leaderboards.board_schema import Source
@@ -26,7 +27,7 @@ def card_facts(record: Record, sets: Iterable[DatasetPart]) -> Facts:
         ("trained on", card.training_data),
         ("training preset", card.preset),
         ("training overlap", _overlap(sets)),
-        ("weights, sha256", model.weights_sha256),
+        (f"{hashed_part(model.name)}, sha256", model.weights_sha256),
         ("decoding", _pairs(model.decoding)),
         ("settings", _pairs(card.settings)),
         ("package", " ".join(word for word in (model.package, model.package_version) if word)),

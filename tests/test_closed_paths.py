@@ -13,7 +13,7 @@ import pytest
 import colorbench
 from colorbench import color, data, errors, evaluation, models, results, verification
 from colorbench.cli import main
-from colorbench.storage.system_errors import one_line_error
+from colorbench.errors import one_line_error
 from tests.cli.test_paths_that_cannot_be import COMMANDS
 from tests.support.engine import write_images
 from tests.support.privileges import without_privileges

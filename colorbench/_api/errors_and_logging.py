@@ -7,9 +7,8 @@ import logging
 import re
 from collections.abc import Iterator
 
-from colorbench.errors import UserError
+from colorbench.errors import UserError, one_line_errors
 from colorbench.evaluation import NullProgress
-from colorbench.storage.system_errors import one_line_errors
 
 LOG = logging.getLogger("colorbench")
 ARGUMENTS = {

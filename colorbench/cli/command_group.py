@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from colorbench.cli.interruption import INTERRUPTED, current_message
-from colorbench.errors import UserError
+from colorbench.errors import UserError, one_line_errors
 from colorbench.registry import OWN, Plugin, registered
 
 USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
@@ -145,8 +145,6 @@ class VerbGroup(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run a verb; errors that a user can fix end in one line on standard error, all others in a traceback."""
-        from colorbench.storage.system_errors import one_line_errors
-
         try:
             with one_line_errors():
                 return super().invoke(ctx)

@@ -16,9 +16,8 @@ from torch import Tensor
 from colorbench.color.bins import nearest_bin
 from colorbench.color.encoding import NEIGHBORS, SIGMA, soft_encode
 from colorbench.color.grid import ab_bins
-from colorbench.errors import UserError, printable
+from colorbench.errors import UserError, one_line_errors, printable
 from colorbench.storage import InvalidTable, array_of
-from colorbench.storage.system_errors import one_line_errors
 
 Kind = Literal["hard", "soft", "smoothed", "unknown"]
 SHIPPED_PRIOR = "shipped"

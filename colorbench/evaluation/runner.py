@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from colorbench.errors import ModelFailed, RunError, UserError
+from colorbench.errors import ModelFailed, RunError, UserError, one_line_errors
 from colorbench.evaluation import devices_and_memory
 from colorbench.evaluation.evaluation_tasks import Failures, Run, tasks_of
 from colorbench.evaluation.protocol_interfaces import DatasetProtocol, NullProgress, ProgressListener, ProtocolContext
@@ -25,7 +25,6 @@ from colorbench.models.fingerprint import model_fingerprint, protocol_code
 from colorbench.processes import Launch, LaunchStore, StoreLost, Unit, WorkClaims, current_launch, join_launch
 from colorbench.results import Record, read_record
 from colorbench.storage import check_writable, digest_of
-from colorbench.storage.system_errors import one_line_errors
 
 __all__ = ["ProgressListener", "RunConfig", "record_folder", "run"]
 

@@ -28,6 +28,8 @@ from .model_card import PretrainedPart as PretrainedPart
 from .model_loading import load_model as load_model
 from .model_loading import model_factory as model_factory
 from .model_loading import tags_of as tags_of
+from .model_names import display_name as display_name
+from .model_names import hashed_part as hashed_part
 from .model_names import split_names as split_names
 from .networks import evaluation_mode as evaluation_mode
 from .networks import in_fast_order as in_fast_order

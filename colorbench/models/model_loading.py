@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from colorbench.errors import UnknownNameError, UserError
+from colorbench.errors import UnknownNameError, UserError, one_line_errors
 from colorbench.models.adapters import as_colorizer
 from colorbench.models.distribution_decoding import with_decoding
 from colorbench.models.foreign_code import one_line, usage_deferred
@@ -30,7 +30,6 @@ from colorbench.models.model_sources import ModelSource, find_source, module_nam
 from colorbench.models.networks import networks_of
 from colorbench.models.onnx_model import OnnxColorizer
 from colorbench.storage import file_sha256
-from colorbench.storage.system_errors import one_line_errors
 
 
 @one_line_errors()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -149,6 +149,26 @@ def short_name(path: Path) -> str:
     above = path.parent
     private = above in (Path.home(), above.parent) or above.parent.name in ("home", "Users")
     return path.name if private else f"{above.name}/{path.name}"
+
+
+def display_name(name: str, others: Collection[str] = ()) -> str:
+    """Return a model's name as tables and pages show it: a folder of predictions in words, another as it is.
+
+    Args:
+        name: of the model, as records have it.
+        others: names that are shown beside it; a folder is shown with its path if another has its name.
+    """
+    if not name.startswith(IMAGES):
+        return name
+    path = name.removeprefix(IMAGES)
+    last = path.rpartition("/")[2]
+    alike = [one for one in others if one != name and one.startswith(IMAGES) and one.rpartition("/")[2] == last]
+    return f"predictions in {path if alike else last}"
+
+
+def hashed_part(name: str) -> str:
+    """Return what ``weights_sha256`` of a model hashes: its weights, or the files of a folder of predictions."""
+    return "files" if name.startswith(IMAGES) else "weights"
 
 
 def _separate(text: str) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from colorbench.models import BASELINES
+from colorbench.models import BASELINES, display_name
 from colorbench.models.model_names import IMAGES
 from colorbench.reporting.number_formatting import format_interval, format_number
 from colorbench.results import Metric, Record
@@ -39,8 +39,10 @@ def columns(records: Sequence[Record], headline: str) -> list[Metric]:
 class ModelTable(NamedTuple):
     """Values of models, in rows, by metrics, in columns."""
 
+    kind: str
+    """What the names are; see ``kind_of``."""
     names: list[str]
-    """Names of the models."""
+    """Names of the models, as they are shown."""
     heads: list[list[str]]
     """Lines of the head of each column: metric and unit with direction; with several protocols their name first."""
     rows: list[list[tuple[str, str]]]
@@ -50,8 +52,10 @@ class ModelTable(NamedTuple):
 def table_of_protocol(records: Sequence[Record], headline: str) -> ModelTable:
     """Return the table of one protocol: all metrics, the headline first, and the models in its order."""
     ordered, metrics = in_order(records, headline), columns(records, headline)
+    names = [record.model.name for record in ordered]
     return ModelTable(
-        [record.model.name for record in ordered],
+        kind_of(names),
+        [display_name(name, names) for name in names],
         [_head(metric) for metric in metrics],
         [cells(record, metrics) for record in ordered],
     )
@@ -69,7 +73,10 @@ def table_of_protocols(results: Sequence[tuple[Sequence[Record], str]]) -> Model
         metric = columns(records, headline)[0]
         heads.append([name_of_protocol(records[0]), *_head(metric)])
         by_column.append({record.model.name: cells(record, [metric])[0] for record in records})
-    return ModelTable(names, heads, [[column.get(name, ("–", "")) for column in by_column] for name in names])
+    shown = [display_name(name, names) for name in names]
+    return ModelTable(
+        kind_of(names), shown, heads, [[column.get(name, ("–", "")) for column in by_column] for name in names]
+    )
 
 
 def kind_of(names: Sequence[str]) -> str:
@@ -123,6 +130,6 @@ def _markdown(table: ModelTable) -> str:
         for name, row in zip(table.names, table.rows, strict=True)
     ]
     heads = [" ".join(part for part in head if part) for head in table.heads]
-    text = pd.DataFrame(rows, columns=[kind_of(table.names), *heads])
+    text = pd.DataFrame(rows, columns=[table.kind, *heads])
     sides = ["left"] + ["right"] * len(heads)
     return str(text.to_markdown(index=False, disable_numparse=True, colalign=sides))

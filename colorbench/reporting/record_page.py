@@ -12,6 +12,7 @@ from typing import Any
 
 from colorbench.errors import UserError
 from colorbench.evaluation import name_with_preset
+from colorbench.models import display_name, hashed_part
 from colorbench.reporting.baseline_columns import baseline_records, baselines, difference_from, values
 from colorbench.reporting.number_formatting import format_interval, format_number
 from colorbench.reporting.record_plots import record_plots
@@ -125,6 +126,7 @@ def page(
     shown = baselines(record, beside)
     return environment.get_template("report.html.jinja").render(
         record=record,
+        name=display_name(record.model.name),
         headline=headline,
         explanations=explanations or {},
         too_few_images=too_few_images(record),
@@ -164,9 +166,9 @@ def _facts(record: Record) -> list[tuple[str, str]]:
     protocol = name_with_preset(record.protocol.name, record.protocol.version, record.protocol.parameters)
     speed = f"{run.images_per_second:.1f} images per second, {run.seconds:.1f} seconds in total"
     rows = [
-        ("model", f"{model.name} · {model.card.role_name}"),
+        ("model", f"{display_name(model.name)} · {model.card.role_name}"),
         ("package", " ".join(word for word in (model.package, model.package_version) if word)),
-        ("weights (sha256)", model.weights_sha256 or ""),
+        (f"{hashed_part(model.name)} (sha256)", model.weights_sha256 or ""),
         ("decoding", ", ".join(f"{key} = {value}" for key, value in model.decoding.items())),
         ("pretrained parts", ", ".join(part.name for part in model.card.pretrained)),
         ("trained on", model.card.training_data or ""),

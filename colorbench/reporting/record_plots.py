@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from colorbench.models import BASELINES
+from colorbench.models import BASELINES, display_name
 from colorbench.reporting.plot_drawing import SERIES, Axis, Line, equal_legends, plot
 from colorbench.reporting.plot_files import Plot
 from colorbench.results import CurvePart, Record
@@ -32,7 +32,7 @@ def record_plots(record: Record, shown: Sequence[tuple[str, Record]], *, one_leg
 
 
 def _lines(curve: CurvePart, record: Record, shown: Sequence[tuple[str, Record]]) -> list[Line]:
-    lines = [_line(record.model.name, curve, "s0")]
+    lines = [_line(display_name(record.model.name), curve, "s0")]
     for head, other in shown:
         color = BASELINES[other.model.name]
         lines += [_line(head, one, color) for one in other.curves if one.name == curve.name]

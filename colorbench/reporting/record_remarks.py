@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from colorbench.models import BASELINES, CONSTANT_MODEL
+from colorbench.models import BASELINES, CONSTANT_MODEL, display_name
 from colorbench.reporting.number_formatting import format_interval, format_number
 from colorbench.results import Metric, Record, shared_weights_note, too_few_images
 from colorbench.stats import significance
@@ -59,12 +59,13 @@ def differences_from_constant_color(records: Sequence[Record], headline: str) ->
     None if it would be empty; see ``difference_from_constant_color``. Baselines and references are left out.
     """
     models: dict[str, list[str]] = {}
+    names = [record.model.name for record in records]
     for record in records:
         if record.model.name in BASELINES or record.model.card.role == "reference":
             continue
         if (found := _from_constant_color(record, headline)) is not None:
             _, stated, change = found
-            models.setdefault(stated, []).append(f"{record.model.name} {change}")
+            models.setdefault(stated, []).append(f"{display_name(record.model.name, names)} {change}")
     parts = [f"{stated} the constant baseline: {', '.join(models[stated])}" for stated in sorted(models)]
     return f"{headline}: {'; '.join(parts)}" if parts else None
 

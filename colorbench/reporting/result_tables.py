@@ -11,6 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from colorbench.models import display_name
 from colorbench.reporting import format_number
 from colorbench.reporting.baseline_columns import baselines, difference_from, values
 from colorbench.reporting.model_table import (
@@ -79,8 +80,10 @@ class ResultPrinter:
             protocol = name_of_protocol(members[0])
             for record in members:
                 for remark in remarks(record):
-                    found.setdefault(remark, {}).setdefault(protocol, []).append(record.model.name)
-        every = {name_of_protocol(members[0]): [record.model.name for record in members] for members in results}
+                    found.setdefault(remark, {}).setdefault(protocol, []).append(display_name(record.model.name))
+        every = {
+            name_of_protocol(members[0]): [display_name(record.model.name) for record in members] for members in results
+        }
         # Remarks on single models first, each model's together; then what holds for all.
         for remark, holders in sorted(found.items(), key=lambda one: sum(map(len, one[1].values()))):
             self._warn(f"{_holders(holders, every)}{remark}")
@@ -151,7 +154,7 @@ class ResultPrinter:
 
 def _heading(record: Record) -> Text:
     """Return a line with model, protocol and dataset."""
-    return Text.assemble((record.model.name, "bold"), f" · {_measured_on(record)}")
+    return Text.assemble((display_name(record.model.name), "bold"), f" · {_measured_on(record)}")
 
 
 def _measured_on(record: Record) -> str:
@@ -216,8 +219,8 @@ def _scores(record: Record, beside: Sequence[Record], headline: str, longest: in
     # No lines between columns: every character counts in 80.
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("", overflow="fold", no_wrap=longest is None)
-    short = record.model.name.rpartition("/")[2]
-    head = short if len(short) <= LONGEST_HEAD else kind_of([record.model.name])
+    short, kind = record.model.name.rpartition("/")[2], kind_of([record.model.name])
+    head = short if kind == "model" and len(short) <= LONGEST_HEAD else kind
     table.add_column(head, justify="right", no_wrap=True)
     # 80 columns have no room for a second difference: ``difference_from_constant_color`` gives that of the headline.
     deltas = difference_from(record, narrow=True)

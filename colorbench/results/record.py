@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from colorbench.errors import RunError, UserError, first_problem
+from colorbench.errors import RunError, UserError, first_problem, one_line_errors
 from colorbench.models import ModelCard
 from colorbench.results.dataframe_and_html import Tabular
 from colorbench.results.shared_weights import SharedWeights
 from colorbench.storage import parse_json, read_plain
 from colorbench.storage.limits import LARGEST_RECORD
 from colorbench.storage.safe_json import InvalidJson
-from colorbench.storage.system_errors import one_line_errors
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 
 from colorbench.errors import UserError
+from colorbench.models import display_name
 from colorbench.results.comparison_schema import Comparison, ImagePair, PairedTest, RankInterval, Side
 from colorbench.results.record import Metric
 from colorbench.results.record_loading import LoadedRun
@@ -103,12 +104,13 @@ def _labels(runs: Sequence[LoadedRun]) -> list[str]:
 
     def apart(run: LoadedRun) -> str:
         name, decoding = run.record.model.name, run.record.model.decoding
+        shown = display_name(name, names)
         if often[name] == 1:
-            return name
+            return shown
         same = [other.record.model.decoding for other in runs if other.record.model.name == name]
         if same.count(decoding) == 1:
-            return f"{name} ({', '.join(f'{key} {value}' for key, value in decoding.items())})"
-        return f"{name} ({run.record.key[:8]})"
+            return f"{shown} ({', '.join(f'{key} {value}' for key, value in decoding.items())})"
+        return f"{shown} ({run.record.key[:8]})"
 
     return [apart(run) for run in runs]
 

@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow
 
-from colorbench.errors import UserError, path_hint
+from colorbench.errors import UserError, one_line_errors, path_hint
 from colorbench.results.metric_spec import COUNT, FIXED_COLUMNS
 from colorbench.results.record import Metric, Record, read_checked_record
 from colorbench.results.rows_parquet import rows_table
 from colorbench.storage import read_plain
 from colorbench.storage.limits import LARGEST_FILE
 from colorbench.storage.safe_reading import InvalidTable
-from colorbench.storage.system_errors import one_line_errors
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import IO
 from uuid import uuid4
 
-from colorbench.errors import RunError, UserError
-from colorbench.storage.system_errors import write_error
+from colorbench.errors import RunError, UserError, write_error
 
 _NO_FOLDER = {errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
 _BINARY = getattr(os, "O_BINARY", 0)  # otherwise Windows would convert line ends

@@ -8,11 +8,10 @@ from typing import Any
 
 from colorbench.data import Dataset
 from colorbench.data.sources.packaged import SAMPLES
-from colorbench.errors import UnknownNameError, UserError
+from colorbench.errors import UnknownNameError, UserError, one_line_errors
 from colorbench.models import LoadedModel, model_factory
 from colorbench.models.model_names import IMAGES, ONNX, parse_name
 from colorbench.registry import nearest, registered, split_tag
-from colorbench.storage.system_errors import one_line_errors
 from colorbench.testing.check_report import CheckReport, Kind
 
 

@@ -97,7 +97,7 @@ def by_model(paths: Sequence[Path], protocol: str | None = None) -> list[Path]:
     """
     found: dict[Path, None] = {}
     for path in paths:
-        # Folders of models have theirs below: <model>/<protocol>/<dataset>-<key>/record.json.
+        # Folders of models have, below them: <model>/<protocol>/<dataset>-<key>/record.json.
         models = {folder.parent.parent for folder in _folders_of(path, protocol)}
         if len(models) < 2 or any(model == path.parent or not model.is_relative_to(path) for model in models):
             found[path] = None

@@ -13,7 +13,7 @@ from hashlib import file_digest, sha256
 from pathlib import Path
 
 from colorbench.data import Dataset
-from colorbench.errors import UserError
+from colorbench.errors import UserError, one_line_errors
 from colorbench.results import (
     LoadedRun,
     Record,
@@ -25,7 +25,6 @@ from colorbench.results.record import parse_record, record_bytes
 from colorbench.storage import is_inside, read_plain, version_of
 from colorbench.storage.limits import LARGEST_FILE
 from colorbench.storage.safe_reading import left_out
-from colorbench.storage.system_errors import one_line_errors
 from colorbench.verification.dataset_checks import check_data, check_dataset, check_key
 from colorbench.verification.metric_checks import check_numbers
 from colorbench.verification.model_checks import check_model

@@ -69,7 +69,7 @@ def test_no_string_of_the_page_and_its_data_names_anybody(named: Path, tmp_path:
             assert secret.lower() not in plain.lower(), (path.name, secret)
         assert "deadbeef" not in plain
     page = output.read_text(encoding="utf-8")
-    assert "images:predictions" in page and "https://example.org/abs/1234" in page
+    assert "predictions in predictions" in page and "https://example.org/abs/1234" in page
     assert "colorbench run" not in page and "data:image/webp" in page
     values = {cell["value"] for row in json.loads(made.json_text)["cells"].values() for cell in row.values()}
     named_board = build_files([named], tmp_path / "named.html")

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 import colorbench
 from colorbench.data import Dataset
 from colorbench.errors import UserError
+from colorbench.models import display_name, hashed_part
 from colorbench.models.colorizer_interfaces import HasFeatures, PredictsDistribution, RandomWeights
 from colorbench.models.model_card import ModelCard
 from colorbench.models.model_loading import load_model
@@ -257,3 +258,18 @@ def test_names_by_list_and_pattern() -> None:
     assert found == {"zoo/l2": False, "zoo/l2[decode=mode]": True, "zoo/l2-ft[decode=mode]": True}
     with pytest.raises(UserError, match="no model matches 'zoo/x"):
         expand_names(["zoo/x*"])
+
+
+@pytest.mark.parametrize(
+    ("name", "others", "shown"),
+    [
+        ("zoo/cic", ["zoo/cic"], "zoo/cic"),
+        ("images:preds", [], "predictions in preds"),
+        ("images:runs/preds", ["images:runs/preds", "images:other"], "predictions in preds"),
+        ("images:runs/preds", ["images:other/preds"], "predictions in runs/preds"),
+        ("images:preds", ["images:other/preds"], "predictions in preds"),
+    ],
+)
+def test_a_folder_of_predictions_is_shown_in_words(name: str, others: list[str], shown: str) -> None:
+    assert display_name(name, others) == shown
+    assert hashed_part(name) == ("weights" if name.startswith("zoo") else "files")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from colorbench.reporting import format_number
+from colorbench.reporting import as_markdown, format_number
 from colorbench.reporting.number_formatting import format_interval
 from colorbench.reporting.record_remarks import (
     difference_from_constant_color,
@@ -54,11 +54,25 @@ def test_a_number_stands_between_its_interval_and_its_baselines(printed) -> None
 
 @pytest.mark.parametrize(
     ("model", "head"),
-    [("images:out", "images:out"), ("images:a/colored-by-hand", "predictions"), ("zoo/a-very-long-name", "model")],
+    [("images:out", "predictions"), ("images:a/colored-by-hand", "predictions"), ("zoo/a-very-long-name", "model")],
 )
 def test_the_column_of_a_long_name_says_what_it_names(printed, model: str, head: str) -> None:
     text = printed(model=model)
     assert next(line for line in text.splitlines() if "Δ vs. gray" in line).split()[0] == head
+
+
+def test_a_folder_of_predictions_is_named_in_words(make_record) -> None:
+    records = [make_record(model=name) for name in ("images:a/out", "images:b/out", "images:x/other", "zoo/cic.small")]
+    stream = io.StringIO()
+    printer = ResultPrinter(Console(file=stream, width=300))
+    printer.summarize(records, "auc_raw")
+    printer.show(records[2], records, EXPLAINED, "auc_raw", Path("runs/x"))
+    text = stream.getvalue()
+    for shown in ("predictions in a/out ", "predictions in b/out ", "predictions in other ", "zoo/cic.small "):
+        assert f"\n{shown}" in text
+    assert "images:" not in text
+    assert "| predictions in other" in as_markdown(records, "auc_raw")
+    assert as_markdown(records[:2], "auc_raw").startswith("| predictions ")
 
 
 @pytest.mark.parametrize(

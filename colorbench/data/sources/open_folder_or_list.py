@@ -18,8 +18,7 @@ from colorbench.data.sources.container_files import container_files, container_f
 from colorbench.data.sources.lists_and_labels import ListedImage, class_folders, read_list
 from colorbench.data.sources.packaged import SAMPLES, open_packaged
 from colorbench.data.sources.samples import dataset_of_samples, sample_of
-from colorbench.errors import UserError, path_hint, with_hint
-from colorbench.storage.system_errors import one_line_errors
+from colorbench.errors import UserError, one_line_errors, path_hint, with_hint
 
 LABELS = "labels.csv"
 """Table of classes, in a folder of images or beside its ``images/``."""
