@@ -101,7 +101,7 @@ def protocol_details(name: str) -> dict[str, Any]:
         **({"sets": dict(sets)} if at else {}),
         **(source.described(name) if source else {}),
         "needs": list(spec.needs) or None,
-        "metrics": {metric.name: _metric(metric, spec.headline) for metric in spec.metrics},
+        "metrics": {metric.name: _metric(metric, spec) for metric in spec.metrics},
         "parameters": {
             key: {"value": value, **({"meaning": helps[key]} if key in helps else {})}
             for key, value in {**spec.parameters, **sets}.items()
@@ -114,13 +114,13 @@ def protocol_details(name: str) -> dict[str, Any]:
     }
 
 
-def _metric(metric: MetricSpec, primary: str) -> Mapping[str, Any]:
+def _metric(metric: MetricSpec, spec: ProtocolSpec) -> Mapping[str, Any]:
     """Return the facts of a metric, without empty ones."""
     facts = {
         "unit": metric.unit,
         "better": {True: "higher", False: "lower", None: ""}[metric.higher_is_better],
-        "primary": metric.name == primary,
-        "meaning": metric.explanation or metric.title,
+        "primary": metric.name == spec.headline,
+        "meaning": spec.meaning_of(metric),
     }
     return {key: value for key, value in facts.items() if value}
 
@@ -143,8 +143,8 @@ def spec_of(name: str) -> ProtocolSpec:
 
 def explanations_of(spec: ProtocolSpec, record: Record) -> dict[str, str]:
     """Return an explanation per metric, preceded by its title if the parameters make a variant of the metric."""
-    known = {metric.name: metric for metric in spec.metrics if metric.explanation}
-    found = {name: metric.explanation for name, metric in known.items()}
+    known = {metric.name: metric for metric in spec.metrics if metric.explanation or metric.name == spec.headline}
+    found = {name: spec.meaning_of(metric) for name, metric in known.items()}
     for metric in record.metrics:
         if metric.name in known and metric.title != known[metric.name].title:
             found[metric.name] = f"{metric.title}: {found[metric.name]}"

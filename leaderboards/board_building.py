@@ -54,9 +54,9 @@ def build(
         here = {row: found[number] for row, found in sorted(placed.items()) if number in found}
         protocol = protocol_of(by_group[key][0].record)
         spec = None if protocol is None else protocol.spec
-        made = columns_of(number, here, spec)
+        made, absent = columns_of(number, here, spec)
         headline = next((column.id for column, _ in made if column.headline), None)
-        groups.append(_group(number, keys, by_group, names, spec, headline))
+        groups.append(_group(number, keys, by_group, names, spec, headline, absent))
         for column, meaning in made:
             ranked, column_cells = fill(column, meaning, here, spec, pairings)
             columns.append(ranked)
@@ -91,6 +91,7 @@ def _group(
     names: Names,
     spec: ProtocolSpec | None,
     headline: str | None,
+    absent: Sequence[str],
 ) -> Group:
     key = keys[number]
     records = [entry.record for entry in by_group[key]]
@@ -125,6 +126,7 @@ def _group(
         records=len(records),
         choices=tuple(choices),
         headline=headline,
+        absent=tuple(absent),
         too_few_images=record.dataset.n_evaluated < MINIMUM_IMAGES,
         installed=spec is not None,
     )

@@ -46,19 +46,29 @@ def _meaning_of(metric: Metric, spec: ProtocolSpec | None) -> Meaning:
     return Meaning(metric.name, title, metric.unit, metric.higher_is_better, metric.form, metric.comparable)
 
 
-def columns_of(number: int, entries: Mapping[str, Entry], spec: ProtocolSpec | None) -> list[tuple[Column, Meaning]]:
+def columns_of(
+    number: int, entries: Mapping[str, Entry], spec: ProtocolSpec | None
+) -> tuple[list[tuple[Column, Meaning]], list[str]]:
     """Return the columns of a group of the board, the headline first, with their meanings.
+
+    A metric of which no record has a value has no column, unless it is the headline.
 
     Args:
         number: number of the group.
         entries: row -> record.
         spec: spec of the installed protocol; None if it is not installed in this version.
+
+    Returns:
+        The columns, and the titles of the metrics without one.
     """
     often: Counter[Meaning] = Counter()
+    measured: set[Meaning] = set()
     positions: dict[str, Counter[int]] = defaultdict(Counter)
     for entry in entries.values():
         for position, metric in enumerate(entry.record.metrics):
             often[_meaning_of(metric, spec)] += 1
+            if metric.value is not None:
+                measured.add(_meaning_of(metric, spec))
             positions[metric.name][position] += 1
     known = _known(spec)
     of_protocol = list(known)
@@ -78,12 +88,14 @@ def columns_of(number: int, entries: Mapping[str, Entry], spec: ProtocolSpec | N
 
     meanings = sorted(often, key=order)
     if not meanings:
-        return []
-    directed = [one for one in meanings if one.higher_is_better is not None and one.comparable]
+        return [], []
     by_name = {one.name: one for one in reversed(meanings)}
-    headline = by_name.get(spec.headline if spec else "") or next(iter(directed), meanings[0])
+    given = [one for one in meanings if one in measured] or meanings
+    directed = [one for one in given if one.higher_is_better is not None and one.comparable]
+    headline = by_name.get(spec.headline if spec else "") or next(iter(directed), given[0])
+    absent = [name_of(one.title) for one in meanings if one not in measured and one != headline]
     shown = [headline, *(one for one in directed if one != headline)][:OPEN]
-    return [
+    columns = [
         (
             Column(
                 id=f"g{number}c{position}",
@@ -94,13 +106,16 @@ def columns_of(number: int, entries: Mapping[str, Entry], spec: ProtocolSpec | N
                 higher_is_better=meaning.higher_is_better,
                 headline=meaning == headline,
                 compared=meaning.comparable,
-                explanation=known[meaning.name].explanation if meaning.name in known else "",
+                explanation=spec.meaning_of(known[meaning.name]) if spec and meaning.name in known else "",
                 shown=meaning in shown,
             ),
             meaning,
         )
-        for position, meaning in enumerate([headline, *(one for one in meanings if one != headline)])
+        for position, meaning in enumerate(
+            [headline, *(one for one in meanings if one != headline and one in measured)]
+        )
     ]
+    return columns, absent
 
 
 def fill(

@@ -40,6 +40,7 @@ def build_files(
     *,
     title: str = "Colorization leaderboard",
     gallery_size: Size = "small",
+    gallery_images: int | None = None,
     public: bool = False,
     anonymize: bool = False,
     verify_all: bool = False,
@@ -53,6 +54,7 @@ def build_files(
         output: path of the page; the tables are written beside it with the same stem.
         title: heading of the page.
         gallery_size: size of the gallery images.
+        gallery_images: maximum number of gallery images of a dataset; None: see ``gallery.galleries``.
         public: leave out images whose redistribution rights are unknown or not given.
         anonymize: leave out paths, commands and names of users and hosts; see ``anonymity``.
         verify_all: verify every record.
@@ -71,7 +73,7 @@ def build_files(
     if anonymize:
         collection, anonymizer = anonymous(collection)
     board, entries = build(collection, title=anonymizer.text(title) if anonymizer else title)
-    thumbnails = galleries(board, entries, size=gallery_size, embed_all=not public)
+    thumbnails = galleries(board, entries, size=gallery_size, embed_all=not public, most=gallery_images)
     if anonymizer:
         thumbnails = [anonymizer.gallery(one) for one in thumbnails]
     drawn = group_plots(board, entries, one_legend=True)

@@ -20,7 +20,6 @@ from markupsafe import Markup
 
 from colorbench.models import GRAY_MODEL, TRUTH_MODEL
 from colorbench.reporting import DECIDING_SHARE, Plot, page_environment, page_style
-from colorbench.stats import significance
 from colorbench.verification import PROMISE
 from leaderboards import board_plots
 from leaderboards.badges import NOT_VERIFIED
@@ -29,7 +28,8 @@ from leaderboards.board_schema import Board, Cell, Column, Group, Row, RowsAndCo
 from leaderboards.collected_records import Entry
 from leaderboards.gallery import Gallery
 from leaderboards.published_practice import departures
-from leaderboards.untrusted_text import arrow, count, counted, difference, figure, name_of, ranks, span
+from leaderboards.untrusted_text import arrow, count, counted, difference, figure, ranks, span
+from leaderboards.verdicts import QUESTIONS, Verdict, different_winners, smoke_tests, verdict
 
 ENDS = {"gray": GRAY_MODEL, "truth": TRUTH_MODEL}
 """Rows whose images are the first and last of each gallery card."""
@@ -87,13 +87,15 @@ def page(
         verified=any(badge.tone == "good" for row in board.rows for badge in row.badges),
         intervals=board.meaning_of_intervals,
         small_n=sum(any(cells[column.id].warning for cells in board.cells.values()) for column in board.columns),
-        tables=tables(board),
+        tables=[(table, smoke_tests(table.groups), _verdicts(board, table, entries)) for table in tables(board)],
         datasets=_dataset_entries(board.groups),
         introductions=_by_title(board.groups),
         protocol_names=sorted({group.protocol for group in board.groups}),
         matrices={group.number: board_plots.matrix(board, group) for group in board.groups},
         galleries=galleries,
-        verdicts={group.number: _verdict(board, group, entries) for group in board.groups},
+        questions=QUESTIONS,
+        signs=_signs(board),
+        card_columns={(row.id, s.group): _card_columns(board, row, s.group) for row in board.rows for s in row.sources},
         heads={group.number: _head_choices(group) for group in board.groups},
         told_apart={group.number: _told_apart(board, group) for group in board.groups},
         departures={group.number: _departures(group) for group in board.groups},
@@ -172,6 +174,38 @@ def tables(board: Board) -> list[Table]:
     return made
 
 
+def _verdicts(board: Board, table: Table, entries: Mapping[str, Mapping[int, Entry]]) -> list[Verdict]:
+    """Return what a table shows: the best models of each group, and whether they differ between its metrics."""
+    found = [Verdict((group.number,), verdict(board, group, entries)) for group in table.groups]
+    shown = [column for column in table.columns if table.shows(column)]
+    found.append(Verdict(tuple(group.number for group in table.groups), different_winners(board, shown), True))
+    return [one for one in found if one.text]
+
+
+def _signs(board: Board) -> dict[str, bool]:
+    """Return which signs the tables contain: only these are explained, and can be hidden."""
+    cells = [cell for row in board.cells.values() for cell in row.values()]
+    return {
+        "intervals": any(cell.ci_low is not None for cell in cells),
+        "ranks": any(cell.first_rank is not None for cell in cells),
+        "over": any(cell.over_gray is not None for cell in cells),
+        "effective_n": any(cell.value is not None and _low_effective_n(cell) for cell in cells),
+        "detectable": any(column.detectable is not None for column in board.columns),
+    }
+
+
+def _card_columns(board: Board, row: Row, group: int) -> set[str]:
+    """Return the optional columns of a model's table of one record that have content."""
+    cells = [board.cells[row.id][column.id] for column in board.of_group(group)]
+    filled = {
+        "interval": any(cell.ci_low is not None for cell in cells),
+        "gray": any(cell.over_gray is not None for cell in cells),
+        "constant": any(cell.over_constant is not None for cell in cells),
+        "rank": any(cell.first_rank is not None or cell.unranked for cell in cells),
+    }
+    return {name for name, any_there in filled.items() if any_there}
+
+
 def _images(group: Group) -> str:
     """Return a short name of the images of a group, for the address of a view."""
     return f"{group.fingerprint[:8]}-{group.gray_policy}"
@@ -221,45 +255,6 @@ def clearly(cell: Cell, column: Column, row: Row) -> str:
     if all(reference.shows(column.higher_is_better) == "better" for reference in references):
         return " clear ahead"
     return " clear behind" if cell.over_gray.shows(column.higher_is_better) == "worse" else " clear"
-
-
-def _verdict(board: Board, group: Group, entries: Mapping[str, Mapping[int, Entry]]) -> str:
-    """Summarize the comparison of the models by the group's headline in a few sentences."""
-    column = next((one for one in board.of_group(group.number) if one.headline), None)
-    if column is None:
-        return "No metric."
-    if group.too_few_images:
-        images = "1 image" if group.n == 1 else f"{group.n} images"
-        return f"Smoke test on {images}: scores are not meaningful."
-    if column.unranked:
-        return f"Not ranked by {column.title}: {column.unranked}."
-    if column.ranked == 1:
-        return "Single model: compare it with the baselines."
-    cells = {row: board.cells[row.id][column.id] for row in board.competitors}
-    first = [row for row, cell in cells.items() if cell.first_rank == 1]
-    names = f"{', '.join(row.label for row in first[:6])}{f' and {len(first) - 6} more' if len(first) > 6 else ''}"
-    if len(first) == column.ranked:
-        stated = f"{column.title}: no significant difference between any two of {names}, all pairs tested at once."
-    elif len(first) > 1:
-        stated = f"{column.title}: statistically tied for first: {names}."
-    elif cells[first[0]].last_rank == 1:
-        stated = f"{column.title}: {names} is significantly better than every other model."
-    else:
-        stated = f"{column.title}: {names} is first; the difference from some models is not significant."
-    below = sorted({other for row in first for other in _not_beaten(entries[row.id][group.number], column)})
-    if below:
-        who = "It is not" if len(first) == 1 else "Not all of them are"
-        stated += f" {who} significantly better than {' or '.join(below)}."
-    if column.detectable is not None:
-        stated += f" MDE for all pairs at once: {difference(column.detectable, column.unit)}."
-    return stated
-
-
-def _not_beaten(entry: Entry, column: Column) -> list[str]:
-    """Return the baselines over which a record's paired differences show no significant improvement."""
-    measured = [one for one in entry.differences if name_of(one.metric) == column.metric and one.ci_low is not None]
-    better = bool(column.higher_is_better)
-    return [name_of(one.minus) for one in measured if significance(one.ci_low, one.ci_high, better) != "better"]
 
 
 def _safe_json(value: Any) -> str:

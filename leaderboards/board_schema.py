@@ -15,7 +15,7 @@ from typing import Any, Literal
 from colorbench.stats import excludes_zero, significance
 from leaderboards.collected_records import Excluded, Unfinished
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 OTHER = "Other"
 ORDER = ("Fidelity", "Distribution", "Semantics", "Representation", "People")
 """Order of the categories on the page; others follow by name, ``Other`` last."""
@@ -136,6 +136,8 @@ class Group:
     choices: tuple[Choice, ...]
     headline: str | None
     """Id of the column by which rows are sorted."""
+    absent: tuple[str, ...]
+    """Titles of metrics without a column: no record has a value of them."""
     too_few_images: bool
     """Fewer than 30 images."""
     installed: bool

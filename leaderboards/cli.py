@@ -14,6 +14,16 @@ import typer
 
 from colorbench.cli import Debug, Figures, Json, print_result
 
+GalleryImages = Annotated[
+    int | None,
+    typer.Option(
+        "--gallery-images",
+        min=1,
+        metavar="N",
+        help="Images per dataset in the gallery [default: 24, fewer if their thumbnails exceed 3.2 MB].",
+    ),
+]
+
 app = typer.Typer(
     name="leaderboard",
     help="Build an HTML leaderboard.",
@@ -48,6 +58,7 @@ def build(
             "--gallery-size", metavar="small|large", help="160 pixels, or 320 if full predictions were saved."
         ),
     ] = "small",
+    gallery_images: GalleryImages = None,
     public: Annotated[
         bool,
         typer.Option(
@@ -95,6 +106,7 @@ def build(
         output,
         title=title,
         gallery_size="large" if gallery_size == "large" else "small",
+        gallery_images=gallery_images,
         public=public,
         anonymize=anonymous,
         verify_all=verify,
@@ -119,6 +131,7 @@ def view(
     port: Annotated[
         int, typer.Option("--port", min=0, max=65535, metavar="N", help="Port; 0 picks a free port.")
     ] = 8765,
+    gallery_images: GalleryImages = None,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
     debug: Debug = False,
 ) -> None:
@@ -136,7 +149,7 @@ def view(
             hint = path_hint(folder, "give the --output of `colorbench run`")
             raise UserError("no such folder", where=str(folder), hint=hint)
         os.scandir(folder).close()  # a folder that cannot be read is refused; the search for results ignores it
-    with server(LiveBoard(folders), port) as served:
+    with server(LiveBoard(folders, gallery_images=gallery_images), port) as served:
         address = f"http://127.0.0.1:{served.server_address[1]}/"
         typer.echo(f"{address}  (Ctrl-C stops it)")
         if browser:

@@ -24,6 +24,7 @@ from leaderboards.untrusted_text import clean, counted
 BUDGETS: Mapping[Size, int] = {"small": 3_200_000, "large": 16_000_000}
 """Maximum size in bytes of all images of a page, before base64 encoding (a third more)."""
 IMAGES = 24
+"""Images of a dataset, unless a number is given."""
 EACH_END = 4
 """Number of images with the best scores, the worst scores and the largest disagreement, each."""
 
@@ -66,14 +67,21 @@ class Gallery:
     images: tuple[GalleryImage, ...]
     embedded: bool
     """Whether images are shown."""
+    extent: str
+    """How many of how many images there are, how they were selected, and how to get more."""
     note: str | None
-    """Why there are no or fewer images."""
+    """Why there are no or fewer images than selected."""
     credit: str
     """Origin of the images, if they are shown."""
 
 
 def galleries(
-    board: Board, entries: Mapping[str, Mapping[int, Entry]], *, size: Size = "small", embed_all: bool = False
+    board: Board,
+    entries: Mapping[str, Mapping[int, Entry]],
+    *,
+    size: Size = "small",
+    embed_all: bool = False,
+    most: int | None = None,
 ) -> list[Gallery]:
     """Build one gallery per dataset, shared by all groups that use it.
 
@@ -82,14 +90,15 @@ def galleries(
         entries: row -> group -> its record.
         size: size of the images.
         embed_all: also embed images whose redistribution rights are unknown or not given.
+        most: maximum number of images of a dataset, whatever their size; None: ``IMAGES``, within ``BUDGETS``.
     """
     sets: dict[tuple[str, str, str], list[int]] = {}
     for group in board.groups:
         sets.setdefault((group.fingerprint, group.preprocessing, group.gray_policy), []).append(group.number)
     made = []
-    budget = BUDGETS[size] // max(1, len(sets))
+    budget = math.inf if most is not None else BUDGETS[size] // max(1, len(sets))
     for groups in sets.values():
-        one = _Set(board, entries, groups, size)
+        one = _Set(board, entries, groups, size, IMAGES if most is None else most)
         if one.metrics:
             made.append(one.gallery(embed_all, budget))
     return made
@@ -99,9 +108,9 @@ class _Set:
     """Scores and saved images of one dataset."""
 
     def __init__(
-        self, board: Board, entries: Mapping[str, Mapping[int, Entry]], groups: Sequence[int], size: Size
+        self, board: Board, entries: Mapping[str, Mapping[int, Entry]], groups: Sequence[int], size: Size, most: int
     ) -> None:
-        self.board, self.groups, self.size = board, groups, size
+        self.board, self.groups, self.size, self.most = board, groups, size, most
         self.group = board.groups[groups[0]]
         self.entries = {
             row.id: [entries[row.id][number] for number in groups if number in entries[row.id]] for row in board.rows
@@ -157,7 +166,7 @@ class _Set:
         directed = [column for column in directed if column.higher_is_better is not None]
         return next((column for column in directed if column.headline), next(iter(directed), None))
 
-    def gallery(self, embed_all: bool, budget: int) -> Gallery:
+    def gallery(self, embed_all: bool, budget: float) -> Gallery:
         """Return the chosen images with the predictions of all models."""
         allowed = embed_all or all(self.board.groups[number].redistributable for number in self.groups)
         pictured = {hash for saved in self.saved.values() for hash in saved}
@@ -167,19 +176,23 @@ class _Set:
         note = None
         if not allowed:
             note = (
-                "Thumbnails are off: redistribution rights of these images are unknown or not given. Ids and scores "
-                "only. Without --public they are shown."
+                "No thumbnails, only ids and scores: redistribution rights of these images are unknown or not given. "
+                "Without --public they are shown."
             )
         elif not pictured:
             note = (
-                "No images are saved with these records (--save none, or a protocol that saves none). Ids and scores."
+                "No thumbnails, only ids and scores: none are saved with these records. A run saves some, unless it "
+                "has --save none."
             )
         images: list[GalleryImage] = []
         spent = 0
         for hash, reasons in chosen:
             image, size = self._image(hash, reasons, thumbnails=allowed)
             if images and spent + size > budget:
-                note = f"Showing {len(images)} of {len(chosen)} selected images ({budget / 1e6:.1f} MB limit)."
+                note = (
+                    f"Thumbnails of {len(images)} images fill the {budget / 1e6:.1f} MB that they may have here; "
+                    f"--gallery-images {len(chosen)} sets no limit."
+                )
                 break
             images.append(image)
             spent += size
@@ -200,9 +213,33 @@ class _Set:
             tuple(columns),
             tuple(images),
             shown,
+            self._extent(len(images), len(pictured) if shown else 0),
             note,
             credit,
         )
+
+    def _extent(self, count: int, pictured: int) -> str:
+        """Return how many of the images are in the gallery, how they were selected, and how to get more.
+
+        Args:
+            count: images in the gallery.
+            pictured: images of which a thumbnail is saved; 0 if none is shown.
+        """
+        n = self.group.n
+        if count >= n:
+            return f"All {counted(n, 'image')}."
+        by = f" by {self.headline.title}" if self.headline else ""
+        among = f" among the {pictured} with saved thumbnails" if count < pictured < n else ""
+        text = f"{count} of {counted(n, 'image')}: a fixed random sample, and the best, the worst and those with the "
+        text += f"largest disagreement{by}{among}."
+        if count < (pictured or n):
+            text += f" More: colorbench leaderboard build (or view) with --gallery-images {pictured or n}."
+        if 0 < pictured < n:
+            text += (
+                " A run saves thumbnails of the fixed sample and of each model's best and worst images; with "
+                "--save predictions it also writes every prediction to a file."
+            )
+        return text
 
     def _evaluation(self) -> str:
         protocols = dict.fromkeys(self.board.groups[number].protocol for number in self.groups)
@@ -222,9 +259,12 @@ class _Set:
             hash for hash in dict.fromkeys(hash for hashes in ends.values() for hash in hashes) if hash not in fixed
         ]
         # The extremes are always shown; the fixed sample fills the remaining places.
-        room = IMAGES - len({hash for hashes in ends.values() for hash in hashes})
-        plain = [hash for hash in fixed if not any(hash in hashes for hashes in ends.values())][:room]
-        chosen = [hash for hash in fixed if hash in plain or any(hash in hashes for hashes in ends.values())] + extra
+        extremes = {hash for hashes in ends.values() for hash in hashes}
+        plain = [hash for hash in fixed if hash not in extremes][: max(0, self.most - len(extremes))]
+        chosen = [hash for hash in fixed if hash in plain or hash in extremes] + extra
+        # Then what runs saved as the best and worst by other metrics.
+        others = sorted(among - set(fixed) - extremes, key=lambda hash: (-often[hash], hash))
+        chosen += others[: max(0, self.most - len(chosen))]
         reasons = {hash: [reason for reason, hashes in ends.items() if hash in hashes] for hash in chosen}
         return [(hash, tuple((["fixed sample"] if hash in fixed else []) + reasons[hash])) for hash in chosen]
 

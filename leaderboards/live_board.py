@@ -39,8 +39,14 @@ body {{ margin: 0 auto; padding: 2rem 1.25rem; max-width: 60rem; overflow-wrap: 
 class LiveBoard:
     """A leaderboard that is built on request if something has changed."""
 
-    def __init__(self, folders: Sequence[Path], *, title: str = "Colorization leaderboard") -> None:
-        self.folders, self.title = list(folders), title
+    def __init__(
+        self,
+        folders: Sequence[Path],
+        *,
+        title: str = "Colorization leaderboard",
+        gallery_images: int | None = None,
+    ) -> None:
+        self.folders, self.title, self.gallery_images = list(folders), title, gallery_images
         self._lock = threading.Lock()
         self._built: tuple[str, bytes] | None = None
 
@@ -72,7 +78,7 @@ class LiveBoard:
             output = Path(scratch) / "board.html"
             try:
                 # The user's own images may be shown on their own machine.
-                build_files(self.folders, output, title=self.title)
+                build_files(self.folders, output, title=self.title, gallery_images=self.gallery_images)
             except UserError as error:
                 return EMPTY.format(title=html.escape(self.title), reason=html.escape(str(error)))
             return output.read_text(encoding="utf-8")

@@ -46,8 +46,9 @@ RAW = MetricSpec(
     higher_is_better=True,
     lower_bound=0,
     upper_bound=100,
-    explanation="Share of pixels whose ab error is below a threshold, averaged over thresholds 0 to 150; natural "
-    "images are mostly low-chroma, so gray scores high.",
+    explanation="Share of pixels whose color error (distance in ab) is below a threshold, averaged over the thresholds "
+    "0 to 150. Favors dull predictions: most pixels of natural images are nearly gray, so gray alone scores about 89 % "
+    "on ImageNet.",
     of_ground_truth=100,
     # A quarter of a point: one pixel in four off by one unit of ab, as rounding to 8 bits moves it.
     ground_truth_margin=0.25,
@@ -56,15 +57,17 @@ REBALANCED = replace(
     RAW,
     name="auc_rebalanced",
     title="AuC rebalanced (λ = 0)",
-    explanation="AuC with the paper's class-rebalanced weights: inverse frequency, so a few rare-color pixels "
-    "dominate; not ranked.",
+    explanation="AuC in which a pixel counts by the rarity of its true color, as in the paper (λ = 0: inverse "
+    "frequency). Favors vivid colors; a few pixels of the rarest colors decide it, so models are not ranked by it.",
     comparable=False,
 )
 STABLE = replace(
     RAW,
     name="auc_rebalanced_stable",
     title="AuC rebalanced (λ = 0.1)",
-    explanation="AuC with class-rebalanced weights that are bounded; models are ranked by this metric.",
+    explanation="AuC in which rare colors count nearly as much as common ones; the weights are bounded (λ = 0.1), so "
+    "that no few pixels decide it. Favors vivid colors that are right. Many constant colors beat gray, so compare "
+    "with both.",
 )
 
 
@@ -79,6 +82,8 @@ class AucProtocol:
         metrics=(RAW, REBALANCED, STABLE),
         category="Fidelity",
         headline="auc_rebalanced_stable",
+        headline_reason="raw AuC is won by nearly gray predictions, and at λ = 0 a few pixels decide; this form "
+        "rewards the right color where there is one, and its intervals hold",
         presets={
             # The paper specifies neither size nor integration rule; with these, gray has its published value. The paper
             # compares ab as predicted; its ImageNet prior is given by prior=FILE.

@@ -47,9 +47,10 @@ ENERGY = MetricSpec(
     unit="ab",
     higher_is_better=False,
     lower_bound=0,
-    explanation="Energy score of the samples on a 16 x 16 map of ab: their mean distance from the ground truth minus "
-    "half of their mean distance from one another. Spread lowers it only if it matches that of the true colors. "
-    "Compare with zoo/random, which draws the colors of other images.",
+    explanation="How well the samples of an image together represent its possible colors, on a 16 x 16 map of ab: "
+    "their mean distance from the ground truth minus half of their mean distance from one another. Favors samples that "
+    "differ as much as the true colors are uncertain, and no more. Compare with zoo/random, which draws the colors of "
+    "other images.",
     of_ground_truth=0,
     ground_truth_margin=0.25,
 )
@@ -57,14 +58,15 @@ ENERGY_PIXEL = replace(
     ENERGY,
     name="energy_pixel",
     title="Energy score per pixel",
-    explanation="Energy score of each pixel separately, mean over pixels: coherence of neighbors does not count.",
+    explanation="Energy score of each pixel separately, mean over pixels. Favors the right spread at each pixel, even "
+    "if neighboring pixels do not fit together.",
 )
 ENERGY_PREDICTION = replace(
     ENERGY,
     name="energy_prediction",
     title="Energy of one prediction",
-    explanation="Energy score that the model's usual prediction alone would have, its distance from the ground truth: "
-    "sampling helps where the energy score is lower.",
+    explanation="Energy score that the model's usual prediction alone would have: its distance from the ground truth. "
+    "Favors conservative, dull colors. Sampling helps where the energy score is lower.",
 )
 MEAN = MetricSpec(
     name="ciede2000",
@@ -72,7 +74,8 @@ MEAN = MetricSpec(
     unit="ΔE00",
     higher_is_better=False,
     lower_bound=0,
-    explanation="Mean CIEDE2000 of a single sample from the true colors; any spread of the samples increases it.",
+    explanation="Mean color difference (CIEDE2000) of a single sample from the true colors. Favors samples that hardly "
+    "differ: any spread increases it.",
     of_ground_truth=0,
     ground_truth_margin=0.25,
 )
@@ -80,8 +83,9 @@ BEST = replace(
     MEAN,
     name="ciede2000_best",
     title="Best of k",
-    explanation="Expected CIEDE2000 of the best of k samples, selected with the ground truth. It improves with k and "
-    "by chance: compare equal k only, together with the energy score.",
+    explanation="Expected color difference (CIEDE2000) of the best of k samples, selected with the ground truth. "
+    "Favors samples that differ, also by chance, and improves with k: compare equal k only, together with the energy "
+    "score.",
 )
 SPREAD = MetricSpec(
     name="spread",
@@ -89,7 +93,8 @@ SPREAD = MetricSpec(
     unit="ΔE00",
     higher_is_better=None,
     lower_bound=0,
-    explanation="Mean CIEDE2000 between two samples of an image. Noise increases it too, so more is not better.",
+    explanation="Mean color difference (CIEDE2000) between two samples of an image. Noise increases it too, so more is "
+    "not better.",
     of_ground_truth=0,
 )
 
@@ -105,6 +110,8 @@ class DiversityProtocol:
         parameters={"preprocessing": "squash256", "samples": 8, "best": 5},
         metrics=(ENERGY, BEST, SPREAD, MEAN, ENERGY_PREDICTION, ENERGY_PIXEL),
         headline=ENERGY.name,
+        headline_reason="spread can be had by noise, and the best of k by chance; it improves only where the samples "
+        "are spread as the true colors are",
         parameter_help={
             "preprocessing": "from file to evaluated pixels: squash256, center256, cropsquare256, native",
             "samples": f"colorizations that are drawn of each image, 2 to {MOST_SAMPLES}; the energy score does not "

@@ -39,8 +39,9 @@ DIFFERENCE = MetricSpec(
     unit="ΔE00",
     higher_is_better=False,
     lower_bound=0,
-    explanation="Mean height of the curve of CIEDE2000 over log(1 + number of hints): how near the colors are along "
-    "the way from none to many. Compare with zoo/nearest-hint, which spreads the hints without a network.",
+    explanation="Color difference (CIEDE2000), averaged from no hint to many: mean height of its curve over log(1 + "
+    "number of hints). Favors models that give the color of a few hints to the right regions. Compare with "
+    "zoo/nearest-hint, which spreads the hints without a network.",
     of_ground_truth=0,
 )
 PSNR = MetricSpec(
@@ -50,8 +51,8 @@ PSNR = MetricSpec(
     higher_is_better=True,
     lower_bound=0,
     upper_bound=ROUNDING_BOUND,
-    explanation="Mean height of the curve of PSNR over log(1 + number of hints). Gray scores high without hints, and "
-    "zoo/nearest-hint with many.",
+    explanation="PSNR, averaged from no hint to many: mean height of its curve over log(1 + number of hints). Favors "
+    "dull colors where there are few hints; with many, zoo/nearest-hint scores high without a network.",
     of_ground_truth=ROUNDING_BOUND,
 )
 
@@ -61,9 +62,11 @@ def _at(area: MetricSpec, count: int) -> MetricSpec:
     title = "Color difference" if area is DIFFERENCE else "PSNR"
     points = {0: "without hints", 1: "with 1 hint"}.get(count, f"with {count} hints")
     what = "CIEDE2000 difference from" if area is DIFFERENCE else "PSNR against"
-    explanation = f"Mean {what} the true colors {points}. Compare with zoo/nearest-hint at the same number."
+    favors = "Favors models that use the hints well: compare with zoo/nearest-hint at the same number."
+    explanation = f"Mean {what} the true colors {points}. {favors}"
     if count == 0:
-        explanation = f"Mean {what} the true colors {points}: the automatic prediction. Compare with gray."
+        favors = "Favors conservative, dull colors: compare with gray."
+        explanation = f"Mean {what} the true colors {points}: the automatic prediction. {favors}"
     return replace(area, name=_column(area, count), title=f"{title} {points}", explanation=explanation)
 
 
@@ -86,6 +89,7 @@ class HintsProtocol:
             *(metric for count in STATED for metric in (_at(DIFFERENCE, count), _at(PSNR, count))),
         ),
         headline=DIFFERENCE.name,
+        headline_reason="it covers the whole way from no hint to many, in differences as an observer sees them",
         needs=("Guided",),
         keywords={"counts": (COUNTS,)},
         parameter_help={

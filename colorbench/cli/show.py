@@ -192,7 +192,7 @@ def _metric(name: str, facts: Mapping[str, Any], explain: bool) -> str:
     """Return a line on a metric: unit, direction, and with ``explain`` its meaning."""
     unit = f" [{facts['unit']}]" if facts.get("unit") else ""
     words = [f"{facts['better']} is better"] if facts.get("better") else []
-    words += ["primary metric"] if facts.get("primary") else []
+    words += ["primary metric"] if facts.get("primary") and not explain else []  # the meaning says so, and why
     short = f"{name}{unit}{': ' if words else ''}{', '.join(words)}"
     return f"{short}{'. ' if words else ': '}{facts['meaning']}" if explain else short
 

@@ -41,6 +41,8 @@ class ProtocolSpec:
     metrics: tuple[MetricSpec, ...]
     headline: str
     """Metric by which leaderboards sort."""
+    headline_reason: str = ""
+    """Why it is the primary metric, as a clause that follows "because", for a newcomer."""
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """``auc@cic2016`` or ``cic2016`` -> parameters; ``preset`` and ``preset_names`` accept both."""
     preset_sources: Mapping[str, PresetSource] = field(default_factory=dict)
@@ -63,6 +65,13 @@ class ProtocolSpec:
     def preset_names(self) -> tuple[str, ...]:
         """Names of the presets as users type them: ``auc@cic2016``."""
         return tuple(f"{self.name}@{key.rpartition('@')[2]}" for key in self.presets)
+
+    def meaning_of(self, metric: MetricSpec) -> str:
+        """Return the explanation of a metric; of the headline also why it is the primary metric."""
+        meaning = metric.explanation or f"{metric.title}."
+        if metric.name != self.headline:
+            return meaning
+        return f"{meaning} Primary metric{f', because {self.headline_reason}' if self.headline_reason else ''}."
 
     def preset(self, name: str) -> dict[str, Any]:
         """Return the parameters of a preset; the name may include that of the protocol.

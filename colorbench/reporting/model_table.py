@@ -27,13 +27,21 @@ def in_order(records: Sequence[Record], headline: str) -> list[Record]:
     return sorted(records, key=position)
 
 
-def columns(records: Sequence[Record], headline: str) -> list[Metric]:
-    """Return the metrics that are columns of a table of models: those of any record, the headline first."""
+def shown_metrics(records: Sequence[Record], headline: str) -> list[Metric]:
+    """Return the metrics that a table of records shows: those that any of them has a value of, and the headline."""
     known: dict[str, Metric] = {}
+    measured = {headline}
     for record in records:
         for metric in record.metrics:
             known.setdefault(metric.name, metric)
-    return sorted(known.values(), key=lambda metric: metric.name != headline)
+            if metric.value is not None:
+                measured.add(metric.name)
+    return [metric for name, metric in known.items() if name in measured]
+
+
+def columns(records: Sequence[Record], headline: str) -> list[Metric]:
+    """Return the metrics that are columns of a table of models, the headline first."""
+    return sorted(shown_metrics(records, headline), key=lambda metric: metric.name != headline)
 
 
 class ModelTable(NamedTuple):
@@ -50,7 +58,7 @@ class ModelTable(NamedTuple):
 
 
 def table_of_protocol(records: Sequence[Record], headline: str) -> ModelTable:
-    """Return the table of one protocol: all metrics, the headline first, and the models in its order."""
+    """Return the table of one protocol: its metrics, the headline first, and the models in its order."""
     ordered, metrics = in_order(records, headline), columns(records, headline)
     names = [record.model.name for record in ordered]
     return ModelTable(

@@ -14,10 +14,12 @@ from colorbench.errors import UserError
 from colorbench.evaluation import name_with_preset
 from colorbench.models import display_name, hashed_part
 from colorbench.reporting.baseline_columns import baseline_records, baselines, difference_from, values
+from colorbench.reporting.model_table import shown_metrics
 from colorbench.reporting.number_formatting import format_interval, format_number
 from colorbench.reporting.record_plots import record_plots
 from colorbench.reporting.record_remarks import low_effective_n, meaning_of_intervals, remarks
 from colorbench.results import Record, SavedImage, read_record, too_few_images
+from colorbench.results.record_files import PREDICTIONS
 from colorbench.results.saved_image_index import read_index, saved_file
 from colorbench.storage import write_atomic
 
@@ -42,15 +44,17 @@ def write_report(folder: Path, *, explanations: Mapping[str, str] | None = None,
     """
     record = read_record(folder)
     try:
-        shown, missing = _images(folder, record, headline), None
+        saved, missing = read_index(folder, record.files.saved_images), None
     except UserError as error:
-        shown, missing = [], str(error)
+        saved, missing = [], str(error)
+    shown = _images(folder, record, headline, saved)
     text = page(
         record,
         beside=baseline_records(folder, record),
         explanations=explanations,
         headline=headline,
         images=shown,
+        extent=_extent(record, headline, len(shown), len(saved)),
         missing=missing,
     )
     path, data = folder / NAME, text.encode()
@@ -60,14 +64,9 @@ def write_report(folder: Path, *, explanations: Mapping[str, str] | None = None,
     return path
 
 
-def _images(folder: Path, record: Record, headline: str) -> list[dict[str, Any]]:
-    """Return the saved images for the page: some of the fixed part, then the best and worst by the headline.
-
-    Raises:
-        UserError: if the index of the images is missing or invalid.
-    """
+def _images(folder: Path, record: Record, headline: str, saved: Sequence[SavedImage]) -> list[dict[str, Any]]:
+    """Return the images for the page of those that are saved: some fixed ones, then best and worst by the headline."""
     hashes = record.files.saved_images
-    saved = read_index(folder, hashes)
     fixed = [image for image in saved if "fixed" in image.reasons][:FIXED_SHOWN]
     # "best 1", "best 2" ..., then "worst 1" ...
     ends = sorted((image for image in saved if _positions(image, headline)), key=lambda one: _positions(one, headline))
@@ -79,6 +78,27 @@ def _images(folder: Path, record: Record, headline: str) -> list[dict[str, Any]]
         images = [{"label": label, "source": _embedded(folder, file, hashes)} for label, file in files]
         shown.append({"id": image.id, "caption": ", ".join(message + _positions(image, headline)), "images": images})
     return shown
+
+
+def _extent(record: Record, headline: str, count: int, saved: int) -> str:
+    """Return how many of the images are on the page, how they were selected, and where others are.
+
+    Args:
+        record: the record.
+        headline: metric by which images are best and worst.
+        count: images on the page.
+        saved: images of which a thumbnail is saved.
+    """
+    n = record.dataset.n_evaluated
+    if count >= n:
+        return f"All {n} images."
+    text = f"{count} of {n} images: a fixed random sample, and the best and the worst by {headline or 'each metric'}."
+    if saved > count:
+        text += f" All {saved} saved thumbnails are in the folder thumbnails/ beside this page, and colorbench view "
+        text += f"--gallery-images {saved} shows them."
+    if PREDICTIONS not in record.files.saved_images and saved < n:
+        text += " colorbench run --save predictions saves the predictions of all images."
+    return text
 
 
 def _positions(image: SavedImage, headline: str) -> list[str]:
@@ -101,6 +121,7 @@ def page(
     explanations: Mapping[str, str] | None = None,
     headline: str = "",
     images: Sequence[Mapping[str, Any]] = (),
+    extent: str = "",
     missing: str | None = None,
 ) -> str:
     """Render the page of a record as text.
@@ -113,6 +134,7 @@ def page(
         explanations: metric name -> explanation in one sentence.
         headline: metric by which leaderboards sort.
         images: ``id``, ``caption`` and ``images`` (each a ``label`` and a ``source``: a data address, or None).
+        extent: how many of how many images these are.
         missing: reason why saved images are not shown.
     """
     from colorbench.reporting.html_templates import page_environment
@@ -127,6 +149,7 @@ def page(
     return environment.get_template("report.html.jinja").render(
         record=record,
         name=display_name(record.model.name),
+        metrics=shown_metrics([record], headline),
         headline=headline,
         explanations=explanations or {},
         too_few_images=too_few_images(record),
@@ -136,6 +159,7 @@ def page(
         remarks=remarks(record),
         plots=list(record_plots(record, shown, one_legend=True).values()),
         images=images,
+        extent=extent,
         missing=missing,
         facts=_facts(record),
     )

@@ -98,8 +98,12 @@ def remarks(record: Record) -> list[str]:
     for warning, names in warned.items():
         every = len(names) == len(record.metrics) > 1
         message.append(f"{'all metrics' if every else ', '.join(names)}: {warning}")
+    if absent := [one.name for one in record.metrics if one.value is None and not one.warning]:
+        message.append(f"no value on these images: {', '.join(absent)}")
     different = {one.metric for one in record.differences}
-    shown_only = [one for one in record.metrics if not one.comparable and one.name not in different]
+    shown_only = [
+        one for one in record.metrics if one.value is not None and not one.comparable and one.name not in different
+    ]
     if different and shown_only:
         listed = ", ".join(
             f"{one.name} (n_eff {one.effective_n:.0f})" * low_effective_n(one) or one.name for one in shown_only

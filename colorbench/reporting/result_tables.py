@@ -18,6 +18,7 @@ from colorbench.reporting.model_table import (
     ModelTable,
     kind_of,
     name_of_protocol,
+    shown_metrics,
     table_of_protocol,
     table_of_protocols,
 )
@@ -229,7 +230,7 @@ def _scores(record: Record, beside: Sequence[Record], headline: str, longest: in
     columns = [(head, values(other)) for head, other in baselines(record, beside)]
     for head, _ in columns:
         table.add_column(head, justify="right", no_wrap=True)
-    for metric in record.metrics:
+    for metric in shown_metrics([record], headline):
         cells = [_title(metric, headline, longest), _with_interval(metric)]
         cells += [_with_interval(differences.get(metric.name), metric.unit) for _, differences in deltas]
         cells += [Text(format_number(others.get(metric.name), metric.unit)) for _, others in columns]
@@ -278,12 +279,10 @@ def meaning(record: Record, explanations: Mapping[str, str], headline: str) -> R
     grid = Table.grid(padding=(0, 2))
     grid.add_column(no_wrap=True)
     grid.add_column(ratio=1)
-    for metric in record.metrics:
+    for metric in shown_metrics([record], headline):
         explanation = explanations.get(metric.name, "" if len(record.metrics) > len(explanations) else metric.title)
         if not explanation:
             continue  # one of many similar metrics, such as one per layer: the headline explains them
-        if metric.name == headline:
-            explanation = f"{explanation.rstrip('.')}. Primary metric."
         grid.add_row(Text(metric.name, style="bold" if metric.name == headline else ""), Text(explanation))
     if low_high := meaning_of_intervals(record):
         grid.add_row(Text("[low, high]"), Text(low_high))

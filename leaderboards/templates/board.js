@@ -19,6 +19,7 @@
   const tableOf = (view) => one(`table.board[data-view="${view}"]`);
   const rows = (table) => all(".competitors tr", table);
   const cell = (row, column) => one(`td[data-column="${column}"]`, row);
+  const filters = one("#filters"), narrow = matchMedia("(max-width: 40rem)");
   const boxes = all("#columns input"), shows = all("[data-show]");
   const initially = new Map([...boxes, ...shows].map((box) => [box, box.checked]));
   const changed = (those, name) => those.filter((box) => box.checked !== initially.get(box)).map((box) => box.dataset[name]).join(",");
@@ -84,7 +85,10 @@
       one(".nothing", panel(table.dataset.view)).hidden = any;
       table.parentNode.hidden = !any;
     });
-    all("[data-groups]").forEach((part) => { part.hidden = !part.dataset.groups.split(" ").some(wanted); });
+    all("[data-groups]").forEach((part) => {
+      const groups = part.dataset.groups.split(" ");
+      part.hidden = !(part.classList.contains("about-metrics") ? groups.every(wanted) : groups.some(wanted));
+    });
     const overview = tableOf(state.view).dataset.overview !== undefined;
     one("#columns").hidden = overview;
     all("#columns [data-groups]").forEach((part) => {
@@ -241,6 +245,10 @@
     goTo(document.getElementById(name));
   }));
   openTarget();
+  // On a narrow screen the table comes first: its filters are folded, unless the address has some.
+  const fold = () => { filters.open = !narrow.matches || location.hash.includes("&"); };
+  narrow.addEventListener("change", fold);
+  fold();
 
   // The gallery: order and scores.
   const scoresOf = (gallery, place, column) => data.galleries[gallery][place].scores[column] || {};

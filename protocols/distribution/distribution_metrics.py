@@ -14,16 +14,20 @@ KID_PAIRED = MetricSpec(
     title="KID, paired",
     unit="10⁻³",
     higher_is_better=False,
-    explanation="Kernel distance between the features of the predictions and of the true colors, without the pairs of "
-    "a prediction and its own ground truth. It measures whether colors look real, not whether they are correct. "
-    "Compare only within one backend, and use PNG: the JPEG error is more than half of that of gray.",
+    explanation="How far all predictions together are from all true images, as an image classifier sees them (its name "
+    "is in parentheses), in thousandths; 0: as near as the true images themselves. Favors colors that look real, also "
+    "if they are not those of the image. Paired: no prediction is compared with its own true image, since that would "
+    "make the distance too small. Compare only values of the same classifier, and no JPEG files. The value of a single "
+    "image is its part of the distance and may be negative.",
 )
 KID = replace(
     KID_PAIRED,
     name="kid",
     title="KID",
-    explanation="Kernel distance (unbiased) between the features of the predictions and of a fixed reference dataset. "
-    "Compare only within one backend and one reference.",
+    explanation="How far all predictions together are from a fixed set of other real images (the reference), as an "
+    "image classifier sees them (its name is in parentheses), in thousandths; about 0: as near as real images are. "
+    "Favors colors that look real, also if they are not those of the image. Compare only values of the same classifier "
+    "and the same reference. The value of a single image is its part of the distance and may be negative.",
 )
 FRECHET = MetricSpec(
     name="frechet",
@@ -31,8 +35,10 @@ FRECHET = MetricSpec(
     unit="",
     higher_is_better=False,
     lower_bound=0,
-    explanation="Fréchet distance of the features (FID with the backend inception). It decreases with the number of "
-    "images, so it is given only from 5 images per feature on, and does not rank models.",
+    explanation="How far the mean and the spread of the predictions are from those of the true images, as an image "
+    "classifier sees them; with the classifier Inception this is FID. Favors colors that look real, as KID does. It "
+    "decreases with the number of images, so it is given only from 5 images per feature on, ranks no models, and must "
+    "not be compared with values of other numbers of images.",
     comparable=False,
     interval=False,
 )
@@ -41,5 +47,6 @@ FLOOR = replace(
     name="frechet_floor",
     title="Fréchet floor",
     higher_is_better=None,
-    explanation="Fréchet distance between two halves of the true colors: the bias due to the number of images.",
+    explanation="Fréchet distance between two halves of the true images: how large it is without any error of color, "
+    "due to the number of images alone.",
 )

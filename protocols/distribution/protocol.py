@@ -46,6 +46,8 @@ class DistributionProtocol:
         metrics=(KID_PAIRED, KID, FRECHET, FLOOR),
         category="Distribution",
         headline=KID_PAIRED.name,
+        headline_reason="it has an interval and does not depend on the number of images, as a Fréchet distance (FID) "
+        "does",
         presets={f"distribution@{name}": preset.parameters for name, preset in PRESETS.items()},
         preset_sources={name: preset.source for name, preset in PRESETS.items()},
         choices={"allow_biased": ("no", "yes"), "lossy": ("refuse", "allow")},
@@ -144,7 +146,7 @@ class DistributionScorer:
         else:
             name, values = KID.name, kernel_distance(features, reference)
         statistics = mean_columns(name, SCALE * values)
-        notes = [f"{name} is {self.name(n)}"]
+        notes = [f"{name}, full name (only values of the same name are comparable): {self.name(n)}"]
         smaller = min(n, len(reference))
         enough = smaller >= ENOUGH * d
         distance, floor = np.nan, np.nan
@@ -189,8 +191,9 @@ def _of_the_set(name: str, value: float, n: int) -> dict[str, np.ndarray]:
 
 def _frechet_notes(n: int, d: int, distance: float, floor: float, *, enough: bool) -> list[str]:
     if np.isnan(distance):
-        needed = f"{ENOUGH} images per feature, {ENOUGH * d} for {d}; there are {n}"
-        return [f"no Fréchet distance: it needs {needed} (--param distribution.allow_biased=yes gives it anyway)"]
+        needed = f"{ENOUGH} images per feature, {ENOUGH * d} for {d} features, and there are {n}"
+        hint = "--param distribution.allow_biased=yes gives it anyway"
+        return [f"no Fréchet distance (FID): it needs {needed} ({hint})"]
     half = "" if np.isnan(floor) else f"; two halves of the ground truth ({n // 2} images each) are {floor:.4g} apart"
     biased = "" if enough else " and is biased: it is valid for this number of images only"
     return [f"Fréchet distance of {n} images and {d} features{biased}{half}"]

@@ -36,8 +36,9 @@ SPEC = MetricSpec(
     unit="",
     higher_is_better=False,
     lower_bound=0,
-    explanation="Distance in a network's features, weighted by human similarity judgments; a plausible color "
-    "that is not the true one costs less than in PSNR, but compare with the gray row. Compare only within one trunk.",
+    explanation="Difference from the true image in the features of a network, weighted by human judgments of "
+    "similarity. Favors the true colors less strictly than PSNR: a plausible other color costs less, but compare with "
+    "gray. Compare only values of the same network (trunk).",
     of_ground_truth=0,
     ground_truth_margin=1e-4,
 )

@@ -66,6 +66,8 @@ class FidelityProtocol:
         metrics=METRICS,
         category="Fidelity",
         headline=DIFFERENCE.name,
+        headline_reason="it is a color difference as an observer sees it, while PSNR and SSIM mostly reward the given "
+        "lightness; all three favor dull colors, so read it beside auc or distribution",
         presets={f"fidelity@{name}": preset.parameters for name, preset in PRESETS.items()},
         preset_sources={name: preset.source for name, preset in PRESETS.items()},
         choices={

@@ -49,6 +49,7 @@ class HumanStudyProtocol:
         metrics=METRICS,
         category="People",
         headline=HEADLINE,
+        headline_reason="it is the measure of the paper, and says directly what people take for real",
         presets={
             name: {{"sentinel_share": "sentinels"}.get(key, key): value for key, value in preset.items()}
             for name, preset in PRESETS.items()

@@ -41,7 +41,8 @@ ACCURACY = MetricSpec(
     lower_bound=0,
     upper_bound=100,
     explanation="Accuracy of a linear classifier on one frozen layer of the network. The layer is selected on held-out "
-    "training images, not on test data.",
+    "training images, not on test data. Favors networks whose features distinguish classes, whatever their colors look "
+    "like.",
 )
 STREAMED_BEYOND = 400_000_000
 """Training images times dims above which classifiers are trained from disk: 1.6 GB in float32."""
@@ -80,6 +81,7 @@ class LinearProbeProtocol:
         metrics=(ACCURACY,),
         category="Representation",
         headline="top1",
+        headline_reason="it takes each network's best layer, and the test images have no part in that choice",
         presets={
             # The crops and mirrors of the released code need new features at every step: see docs/linear-probe.md.
             "linear-probe@cic2016": {

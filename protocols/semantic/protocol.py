@@ -35,6 +35,8 @@ class SemanticProtocol:
         metrics=SCORES,
         category="Semantics",
         headline=AGREEMENT.name,
+        headline_reason="it needs no labels, and the mistakes that the classifier also makes on the true colors do not "
+        "count against the model",
         networks={"classifiers": (PACKAGED_CLASSIFIER, "tf_efficientnet_lite1", "tf_efficientnet_lite2", "resnet50")},
         choices={"crop": ("none", "timm"), "labels": ("use", "ignore")},
         parameter_help={

@@ -15,14 +15,15 @@ TOP1 = MetricSpec(
     higher_is_better=True,
     lower_bound=0,
     upper_bound=100,
-    explanation="Share of images whose class is the classifier's first prediction on the colorized image. Gray scores "
-    "high too, since most classes can be recognized by shape.",
+    explanation="Share of images whose class an image classifier names first on the colorized image. Favors colors "
+    "that do not mislead the classifier: gray scores high too, since most classes can be recognized by shape.",
 )
 TOP5 = replace(
     TOP1,
     name="top5",
     title="Top-5",
-    explanation="Share of images whose class is among the classifier's first five predictions.",
+    explanation="Share of images whose class is among the first five that the classifier names. Favors the same as "
+    "top-1.",
 )
 MINUS_TRUTH = MetricSpec(
     name="top1_minus_truth",
@@ -31,7 +32,7 @@ MINUS_TRUTH = MetricSpec(
     higher_is_better=True,
     lower_bound=-100,
     upper_bound=100,
-    explanation="Difference in top-1 from the true colors of the same images.",
+    explanation="Difference in top-1 from the true colors of the same images. Favors the same as top-1.",
     comparable=False,  # it differs from top1 by a number that is the same for all models
 )
 MINUS_GRAY = replace(
@@ -39,15 +40,15 @@ MINUS_GRAY = replace(
     name="top1_minus_gray",
     title="Top-1 minus gray",
     explanation="Difference in top-1 from the gray images: 0 means that the colors do not help the classifier, a "
-    "negative value that they mislead it.",
+    "negative value that they mislead it. Favors the same as top-1.",
 )
 GAP_SHARE = MetricSpec(
     name="top1_gap_share",
     title="Share of the gap",
     unit="%",
     higher_is_better=True,
-    explanation="Share of the top-1 gap between gray and true colors that is closed, with Fieller's interval; not "
-    "given if the gap itself is not significant.",
+    explanation="Share of the top-1 gap between gray and true colors that is closed, with Fieller's interval; no value "
+    "if the gap itself is not significant. Favors the same as top-1.",
     comparable=False,
     share_of_gap=True,
 )
@@ -55,7 +56,8 @@ AGREEMENT = replace(
     TOP1,
     name="agreement",
     title="Agreement",
-    explanation="Share of images with the same predicted class as on the true colors, correct or not; needs no labels.",
+    explanation="Share of images to which an image classifier gives the same class as on the true colors, right or "
+    "wrong; needs no labels. Favors colors that are the true ones for the classifier; gray scores high too.",
 )
 KL = MetricSpec(
     name="kl",
@@ -63,8 +65,8 @@ KL = MetricSpec(
     unit="",  # so that tables show three decimals
     higher_is_better=False,
     lower_bound=0,
-    explanation="KL divergence in nats of the classifier's predicted distribution from the one on the true colors; 0 "
-    "if both are equal.",
+    explanation="How far the classifier's probabilities of all classes are from those on the true colors (KL "
+    "divergence in nats; 0: equal). Favors colors that change nothing for the classifier, not only its first class.",
     of_ground_truth=0,
     ground_truth_margin=1e-9,
 )

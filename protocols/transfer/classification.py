@@ -47,7 +47,8 @@ TOP1 = MetricSpec(
     higher_is_better=True,
     lower_bound=0,
     upper_bound=100,
-    explanation="Accuracy of the fine-tuned network.",
+    explanation="Accuracy of the fine-tuned network. Favors features that help to recognize objects, whatever the "
+    "model's colors look like.",
 )
 MAP = MetricSpec(
     name="map",
@@ -56,7 +57,8 @@ MAP = MetricSpec(
     higher_is_better=True,
     lower_bound=0,
     upper_bound=100,
-    explanation="Mean over classes of the average precision of a ranking of all images by the score of the class.",
+    explanation="Mean over classes of the average precision of a ranking of all images by the score of the class. "
+    "Favors features that help to recognize objects, rare classes as much as common ones.",
     comparable=False,
 )
 
@@ -108,6 +110,7 @@ class TransferClassificationProtocol:
         metrics=(MAP, TOP1),
         category="Representation",
         headline="map",
+        headline_reason="it is the measure of PASCAL VOC, on which papers report this test",
         choices={"rule": ("auto", "voc07", "voc10", "sklearn"), "views": ("full", "ten-crop")},
         parameter_help={
             **HELP,

@@ -45,7 +45,7 @@ MEAN_IOU = MetricSpec(
     lower_bound=0,
     upper_bound=100,
     explanation="Intersection over union per class, mean over classes (background included), from one confusion matrix "
-    "over all images.",
+    "over all images. Favors features that help to outline objects, rare classes as much as common ones.",
     comparable=False,
 )
 PIXELS = MetricSpec(
@@ -55,7 +55,8 @@ PIXELS = MetricSpec(
     higher_is_better=True,
     lower_bound=0,
     upper_bound=100,
-    explanation="Share of pixels with the correct class, without void; a prediction of only background scores high.",
+    explanation="Share of pixels with the correct class, without void. Favors the common classes: a prediction of only "
+    "background scores high.",
 )
 
 
@@ -90,6 +91,7 @@ class TransferSegmentationProtocol:
         metrics=(MEAN_IOU, PIXELS),
         category="Representation",
         headline="mean_iou",
+        headline_reason="it is the measure of PASCAL VOC, and small classes count as much as the background",
         parameter_help={**HELP, "hidden": "channels of the head's 3x3 convolution"},
         needs=("HasFeatures",),
     )

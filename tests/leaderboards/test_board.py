@@ -321,7 +321,7 @@ def test_no_text_of_a_stranger_becomes_markup(hostile: Path, results: Path) -> N
     assert "\\input" not in board_latex(board)
     for line in csv.reader(io.StringIO(board_csv(board))):
         assert not any(cell[:1] in ("=", "@") for cell in line)
-    assert json.loads(board_json(board))["schema_version"] == 3
+    assert json.loads(board_json(board))["schema_version"] == 4
 
 
 @pytest.mark.parametrize("name", ["[a] & b", "* | c \\\\ d", "=1+1 % e"])

@@ -186,7 +186,7 @@ def test_excluded_records_are_named_and_the_exit_code_tells(results: Path, tmp_p
     assert json.loads(done.stdout)["excluded"][0]["model"] == "aaa/first"
     text = output.read_text()
     assert "Excluded records" in text and "the value 80 is stored" in text and ">80.00<" not in text
-    assert "It cannot know whether the rows were ever measured" in text and "not verified" in text
+    assert "It cannot know whether the rows were ever measured" in text and "No record was verified" in text
     with pytest.raises(UserError, match="the value 80 is stored"):
         collect([tmp_path / "counterpart"])
 
@@ -319,7 +319,7 @@ def test_an_installed_protocol_names_its_metrics(results: Path, tmp_path: Path) 
     board, entries = build(collect([tmp_path / "counterpart"]))
     assert [column.title for column in board.columns if column.metric == STABLE] == ["AuC rebalanced (λ = 0.1)"]
     alone = {row: found[0] for row, found in entries.items()}
-    assert {column.title for column, _ in columns_of(0, alone, None)} >= {"AuC of somebody else"}
+    assert {column.title for column, _ in columns_of(0, alone, None)[0]} >= {"AuC of somebody else"}
 
 
 def test_a_run_that_was_not_finished_is_named_where_it_belongs(results: Path, tmp_path: Path) -> None:

@@ -158,7 +158,7 @@ def test_what_has_no_better_or_worse_is_not_held_against_it(make_record) -> None
 def test_every_number_is_explained_and_the_headline_named(printed) -> None:
     message = " ".join(printed().split())
     assert "auc_raw How near the colors are. auc_rebalanced_stable" in message
-    assert "The same, rare colors weighed up. Primary metric." in message
+    assert "The same, rare colors weighed up." in message
 
 
 def test_the_effective_number_is_shown_where_few_images_decide(printed) -> None:

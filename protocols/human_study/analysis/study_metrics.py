@@ -21,7 +21,8 @@ METRICS = (
         lower_bound=0.0,
         upper_bound=100.0,
         explanation=(
-            "How often participants called the real image the fake; 50 %: indistinguishable, 0: always detected."
+            "How often participants called the real image the fake; 50 %: indistinguishable, 0: always detected. "
+            "Favors colors that look real at a short glance, also if they are not the true ones."
         ),
         comparable=False,
     ),
@@ -30,7 +31,10 @@ METRICS = (
         title="Sensitivity d'",
         unit="",
         higher_is_better=False,
-        explanation="How well participants distinguished fake from real; 0: guessing, higher: easier to detect.",
+        explanation=(
+            "How well participants distinguished fake from real, whichever side they prefer; 0: guessing, higher: "
+            "easier to detect. Favors the same as the fooling rate."
+        ),
         comparable=False,
     ),
     MetricSpec(
