@@ -131,7 +131,8 @@ class Anonymizer:
         """Return a gallery whose ids and credits name nobody."""
         images = tuple(replace(image, id=self.text(image.id)) for image in gallery.images)
         note = None if gallery.note is None else self.text(gallery.note)
-        return replace(gallery, images=images, note=note, credit=self.text(gallery.credit))
+        texts = {"extent": self.text(gallery.extent), "credit": self.text(gallery.credit)}
+        return replace(gallery, images=images, note=note, **texts)
 
 
 def anonymous(collection: Collection) -> tuple[Collection, Anonymizer]:

@@ -186,3 +186,34 @@ def test_an_image_on_which_all_models_tie_is_not_disputed(results: Path, tmp_pat
         copy(folders(results)["lab/warm"], tmp_path / name / "auc" / "x", model__name=name)
     tied = [reason for image in gallery_of(tmp_path).images for reason in image.reasons]
     assert "largest disagreement" not in tied and tied.count("best") == tied.count("worst") == 4
+
+
+def test_it_says_how_many_of_how_many_images_it_shows_and_how_to_get_more(results: Path, alone: Gallery) -> None:
+    board, entries = build(collect([results]))
+    pictured = len(galleries(board, entries, most=1000)[0].images)
+    assert 24 == len(alone.images) < pictured < board.groups[0].n == 40
+    for stated in ("24 of 40 images:", f"among the {pictured} with saved thumbnails", f"--gallery-images {pictured}"):
+        assert stated in alone.extent
+    assert "by AuC rebalanced (λ = 0.1)" in alone.extent and "--save predictions" in alone.extent
+    (every,) = galleries(board, entries, most=pictured)
+    assert len(every.images) == pictured and every.extent.startswith(f"{pictured} of 40 images:")
+    assert "--gallery-images" not in every.extent and every.note is None
+    assert {one.sha256 for one in alone.images} <= {one.sha256 for one in every.images}
+
+
+def test_a_number_that_is_given_has_no_limit_of_size(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("leaderboards.gallery.BUDGETS", {"small": 60_000, "large": 60_000})
+    board, entries = build(collect([results]))
+    (short,) = galleries(board, entries)
+    assert len(short.images) < 24 and f"{len(short.images)} of 40 images" in short.extent
+    assert short.note is not None and "--gallery-images 24 sets no limit" in short.note
+    (given,) = galleries(board, entries, most=24)
+    assert len(given.images) == 24 and given.note is None
+
+
+def test_without_thumbnails_it_counts_what_it_lists(results: Path, tmp_path: Path) -> None:
+    only = shutil.copytree(folders(results)["lab/warm"], tmp_path / "one")
+    change(only, files={**json.loads((only / "record.json").read_text())["files"], "saved_images": {}})
+    made = gallery_of(tmp_path)
+    assert not made.embedded and made.extent.startswith("24 of 40 images:") and "--gallery-images 40" in made.extent
+    assert "saved thumbnails" not in made.extent and "--save none" in (made.note or "")

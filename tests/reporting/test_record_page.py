@@ -284,3 +284,17 @@ def test_a_damaged_record_in_a_neighboring_folder_costs_its_own_numbers_only(
         )
     assert baseline_records(folder, read_record(folder)) == []
     assert "90.46" in write_report(folder, headline="auc_raw").read_text()
+
+
+def test_it_says_how_many_of_how_many_images_it_shows(stored) -> None:
+    text = write_report(stored(), headline="auc_raw").read_text()
+    stated = re.search(r"(\d+) of (\d+) images: a fixed random sample, and the best and the worst by auc_raw\.", text)
+    assert stated is not None and int(stated[1]) == text.count("<figure>") < int(stated[2])
+    assert "--save predictions" in text
+
+
+def test_a_metric_without_a_value_has_no_row(make_record) -> None:
+    record = make_record()
+    empty = [one if one.name == "auc_raw" else one.model_copy(update={"value": None}) for one in record.metrics]
+    text = page(record.model_copy(update={"metrics": empty}), headline="auc_raw")
+    assert text.count('<th scope="row">') == 1 and "auc_raw" in text

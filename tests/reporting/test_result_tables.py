@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from colorbench.reporting import as_markdown, format_number
+from colorbench.reporting import format_number
+from colorbench.reporting.model_table import as_markdown, shown_metrics
 from colorbench.reporting.number_formatting import format_interval
 from colorbench.reporting.record_remarks import (
     difference_from_constant_color,
@@ -296,3 +297,19 @@ def test_remarks_of_several_protocols_are_printed_once_with_their_holders(make_r
     ResultPrinter(Console(file=stream, width=120)).remark(results)
     lines = [line.strip() for line in stream.getvalue().splitlines() if " ! " in line]
     assert lines == ["! auc, lab/a: of one", "! fidelity: of a protocol", "! of all"]
+
+
+def test_metrics_without_a_value_have_no_row_or_column_but_a_remark(make_record) -> None:
+    record = make_record()
+    empty = [one if one.name == "auc_raw" else one.model_copy(update={"value": None}) for one in record.metrics]
+    assert len(empty) > 1
+    bare = record.model_copy(update={"metrics": empty, "notes": []})
+    absent = [one.name for one in empty if one.value is None]
+    assert [one.name for one in shown_metrics([bare], "auc_raw")] == ["auc_raw"]
+    assert absent[0] in [one.name for one in shown_metrics([bare, record], "auc_raw")], "another model has a value"
+    assert absent[0] in [one.name for one in shown_metrics([bare], absent[0])], "the primary metric is always shown"
+    assert not any(name in as_markdown([bare], "auc_raw") for name in absent)
+    unexplained = [one.name for one in empty if one.value is None and not one.warning]
+    stated = [text for text in remarks(bare) if text.startswith("no value on these images")]
+    assert stated == ([f"no value on these images: {', '.join(unexplained)}"] if unexplained else [])
+    assert not any("displayed only" in text and name in text for text in remarks(bare) for name in absent)
