@@ -115,7 +115,7 @@ def test_a_frechet_distance_needs_images_and_never_ranks(backend: str) -> None:
         assert np.isnan(value).all() == np.isnan(floor).all() == (allowed == "no")
         note = summary.notes[1]
         if allowed == "no":
-            assert f"{5 * d} for {d}; there are 8" in note
+            assert f"{5 * d} for {d} features, and there are 8" in note
         else:
             assert f"8 images and {d} features and is biased" in note and "two halves" in note
             assert (value > 0).all() and (floor > 0).all()
