@@ -145,11 +145,12 @@ def efficiency(parts: Parts, rounds: int = 3) -> tuple[float, dict[str, float], 
     """Return how well a whole run uses the cores.
 
     Returns:
-        The CPU seconds of decoding, network and scoring, each alone, over wall-clock seconds x cores of the run; the
-        CPU seconds of each part; the wall-clock seconds of the run. The best of several rounds.
+        The CPU seconds of decoding, network and scoring, each alone and in one thread of torch, over wall-clock seconds
+        x cores of the run; the CPU seconds of each part; the wall-clock seconds of the run. The best of several rounds.
     """
     stages = {"decode": parts.decode, "network": parts.network, "score": parts.score}
-    spent = {name: min(_cpu(work) for _ in range(rounds)) for name, work in stages.items()}
+    with numerics(1):
+        spent = {name: min(_cpu(work) for _ in range(rounds)) for name, work in stages.items()}
     wall = min(seconds(parts.whole) for _ in range(rounds))
     return sum(spent.values()) / (wall * cores()), spent, wall
 

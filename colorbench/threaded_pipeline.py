@@ -1,9 +1,10 @@
-"""Pipeline of stages with bounded queues: prepare (threads) -> predict (one thread) -> score (threads) -> write.
+"""Pipeline of stages with bounded queues: prepare (thread) -> predict -> score (threads) -> write (thread).
 
 ``prepare`` is an iterator that a separate thread consumes in advance. ``predict`` runs in the caller's thread, one item
-at a time, so that models need not be thread-safe. ``score`` runs in several threads, so that the device does not wait
-for the CPU. ``write`` runs in one thread and receives the results in the order of the items. All queues are bounded: a
-slow stage blocks those before it, and memory does not grow.
+at a time, so that models need not be thread-safe; for models that are, several threads predict and score one item each.
+``score`` runs in several threads, so that the device does not wait for the CPU. ``write`` runs in one thread and
+receives the results in the order of the items. All queues are bounded: a slow stage blocks those before it, and memory
+does not grow.
 """
 
 from __future__ import annotations
@@ -73,23 +74,28 @@ def run_pipeline(
     write: Callable[[Scored], None],
     *,
     scorers: int,
+    predictors: int = 1,
 ) -> None:
     """Process every item by all stages of a threaded pipeline; return when the last one is written.
 
     Args:
         items: consumed by one thread, up to ``PREPARED`` in advance.
-        predict: called in the caller's thread, in order.
+        predict: called in the caller's thread, in order; with several ``predictors``, by the threads that score.
         score: called by ``scorers`` threads at once.
         write: called by one thread, in the order of the items.
         scorers: number of scoring threads, at least 1.
+        predictors: number of items that are predicted at once. If more than 1, so many threads take one item each
+            through ``predict`` and ``score``, in place of ``scorers``.
 
     Raises:
         BaseException: the first error of any stage. Items written before it are kept.
     """
+    apart = predictors == 1
+    workers = scorers if apart else predictors
     stop = threading.Event()
     prepared: _Queue[Item | _End] = _Queue(PREPARED, stop)
-    # As many predictions may wait as there are scorers, in addition to those being scored.
-    waiting: _Queue[Future[Scored] | None] = _Queue(2 * scorers, stop)
+    # As many predictions may wait as there are workers, in addition to those being scored.
+    waiting: _Queue[Future[Scored] | None] = _Queue(2 * workers, stop)
     errors: list[BaseException] = []
 
     def prepare() -> None:
@@ -103,6 +109,9 @@ def run_pipeline(
             except Exception as error:  # raised again in the caller's thread, after the items before it
                 prepared.put(_End(error))
 
+    def both(item: Item) -> Scored:
+        return score(predict(item))
+
     def store() -> None:
         try:
             while (future := waiting.get()) is not None:
@@ -115,14 +124,14 @@ def run_pipeline(
 
     reader = threading.Thread(target=prepare, name="colorbench-prepare", daemon=True)
     writer = threading.Thread(target=store, name="colorbench-write", daemon=True)
-    pool = ThreadPoolExecutor(scorers, thread_name_prefix="colorbench-score")
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="colorbench-score")
     reader.start()
     writer.start()
     try:
         with contextlib.suppress(_Stopped):
             try:
                 while not isinstance(item := prepared.get(), _End):
-                    waiting.put(pool.submit(score, predict(item)))
+                    waiting.put(pool.submit(score, predict(item)) if apart else pool.submit(both, item))
                 if item.error is not None:
                     raise item.error
             except Exception:

@@ -70,7 +70,7 @@ def source_of(group: int, entry: Entry) -> Source:
             f"{counted(run.batch_size, 'image')}; {counted(run.threads, 'thread')}, {counted(run.workers, 'decoder')}, "
             f"{counted(run.processes, 'process', 'processes')}",
         ),
-        ("speed", f"{run.images_per_second:.4g} images/s, {run.seconds:.4g} s in total"),
+        ("speed", f"{run.images_per_second:.4g} images/s and thread, {run.seconds:.4g} s of all threads"),
         ("python", f"{made.python}, {made.platform}"),
         ("packages", ", ".join(f"{name} {version}" for name, version in sorted(made.packages.items()))),
         ("command", " ".join(made.command)),

@@ -56,8 +56,21 @@ def test_predictions_are_made_one_at_a_time_in_the_callers_thread() -> None:
     assert threads == {threading.get_ident()}
 
 
+def test_several_items_are_predicted_at_once_and_written_in_order() -> None:
+    both = threading.Barrier(2, timeout=60)  # broken, if only one item is predicted at a time
+    written: list[int] = []
+
+    def predict(value: int) -> int:
+        both.wait()
+        return value
+
+    run_pipeline(range(10), predict, lambda value: value + 1, written.append, scorers=1, predictors=2)
+    assert written == list(range(1, 11))
+
+
+@pytest.mark.parametrize("predictors", [1, 3])
 @pytest.mark.parametrize("stage", ["items", "predict", "score", "write"])
-def test_the_first_error_of_any_stage_reaches_the_caller_and_no_thread_stays(stage: str) -> None:
+def test_the_first_error_of_any_stage_reaches_the_caller_and_no_thread_stays(stage: str, predictors: int) -> None:
     before = threading.active_count()
 
     def fail_at(name: str, value: int) -> int:
@@ -73,6 +86,7 @@ def test_the_first_error_of_any_stage_reaches_the_caller_and_no_thread_stays(sta
             lambda value: fail_at("score", value),
             lambda value: written.append(fail_at("write", value)),
             scorers=2,
+            predictors=predictors,
         )
     assert written == list(range(len(written)))
     assert len(written) <= 5
@@ -82,7 +96,8 @@ def test_the_first_error_of_any_stage_reaches_the_caller_and_no_thread_stays(sta
     assert threading.active_count() == before
 
 
-def test_memory_is_bounded_by_the_queues() -> None:
+@pytest.mark.parametrize("predictors", [1, 3])
+def test_memory_is_bounded_by_the_queues(predictors: int) -> None:
     alive = 0
     most = 0
     lock = threading.Lock()
@@ -100,15 +115,16 @@ def test_memory_is_bounded_by_the_queues() -> None:
         with lock:
             alive -= 1
 
-    run_pipeline((make(value) for value in range(200)), identity, identity, write, scorers=2)
+    run_pipeline((make(value) for value in range(200)), identity, identity, write, scorers=2, predictors=predictors)
     assert most <= 16
 
 
-def test_an_interrupt_in_the_model_ends_the_run() -> None:
+@pytest.mark.parametrize("predictors", [1, 3])
+def test_an_interrupt_in_the_model_ends_the_run(predictors: int) -> None:
     def predict(value: int) -> int:
         if value == 3:
             raise KeyboardInterrupt
         return value
 
     with pytest.raises(KeyboardInterrupt):
-        run_pipeline(iter(range(100)), predict, identity, lambda _: None, scorers=2)
+        run_pipeline(iter(range(100)), predict, identity, lambda _: None, scorers=2, predictors=predictors)

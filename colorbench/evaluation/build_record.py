@@ -169,7 +169,7 @@ def execution_part(
 ) -> Execution:
     """Return the record's part on execution: speed, hardware and settings.
 
-    Seconds are summed over processes; stages that models share count for each model.
+    Seconds are summed over threads and processes; stages that models share count for each model.
 
     Args:
         settings: of the run.

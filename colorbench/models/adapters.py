@@ -29,6 +29,11 @@ class SimpleColorizerAdapter:
             self.redrawn = self._redrawn
 
     @property
+    def thread_safe(self) -> bool:
+        """Whether several threads may call the model at once."""
+        return getattr(self.model, "thread_safe", False) is True
+
+    @property
     def decoding(self) -> Mapping[str, object]:
         """Decoding of the model, if it predicts a distribution."""
         return getattr(self.model, "decoding", None) or {}

@@ -48,7 +48,11 @@ class ColorPrediction:
 
 @runtime_checkable
 class Colorizer(Protocol):
-    """A model with the long interface, as the engine calls it."""
+    """A model with the long interface, as the engine calls it.
+
+    A class with the attribute ``thread_safe = True`` predicts several batches at once on a CPU, in threads of one
+    process. Set it if predicting changes no attribute, no global and no file; ``colorbench check`` tests it.
+    """
 
     card: ModelCard
 

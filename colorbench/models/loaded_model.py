@@ -43,6 +43,11 @@ class LoadedModel:
         """The folder of stored predictions that it reads; None for a model that computes them."""
         return self.colorizer if isinstance(self.colorizer, ImageFolderModel) else None
 
+    @property
+    def thread_safe(self) -> bool:
+        """Whether several threads may call the model at once, as its class says."""
+        return getattr(self.colorizer, "thread_safe", False) is True
+
     def runtime_notes(self, device: torch.device) -> list[str]:
         """Return notes for the record about where the model ran, in a run on ``device``."""
         note = self.colorizer.runtime_note(device) if isinstance(self.colorizer, OnnxColorizer) else None

@@ -188,7 +188,7 @@ def _facts(record: Record) -> list[tuple[str, str]]:
     model, data, run, made = record.model, record.dataset, record.execution, record.provenance
     evaluated = str(data.n) if data.n_evaluated == data.n else f"{data.n_evaluated} of {data.n}"
     protocol = name_with_preset(record.protocol.name, record.protocol.version, record.protocol.parameters)
-    speed = f"{run.images_per_second:.1f} images per second, {run.seconds:.1f} seconds in total"
+    speed = f"{run.images_per_second:.1f} images per second and thread, {run.seconds:.1f} seconds of all threads"
     rows = [
         ("model", f"{display_name(model.name)} · {model.card.role_name}"),
         ("package", " ".join(word for word in (model.package, model.package_version) if word)),

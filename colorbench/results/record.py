@@ -181,9 +181,10 @@ class Execution(_Part):
     processes: int
     deterministic: bool
     seconds: float
-    """Of all images."""
+    """Of all images, summed over the threads and processes that work at once."""
     images_per_second: float
-    """Without the first batch of each process, in which the model warms up, if there are other batches."""
+    """Images over ``seconds``, so of one thread; without the first batch of each process, in which the model warms up,
+    if there are other batches."""
     stage_seconds: dict[str, float]
 
 

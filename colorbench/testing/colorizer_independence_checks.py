@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ import torch
 from colorbench.errors import UserError
 from colorbench.evaluation import GroundTruth, Prediction, numerics
 from colorbench.evaluation.first_image_checks import TOLERANCE, check_lightness_only, difference
-from colorbench.evaluation.predict import Query, checked
+from colorbench.evaluation.predict import Query, checked, predict
 from colorbench.models import ColorizerInput, ColorPrediction, evaluation_mode
 from colorbench.models.model_names import parse_name
 from colorbench.models.networks import networks_of
@@ -27,6 +28,8 @@ DEVICE_TOLERANCE = 0.1
 """The same between two devices in float32, which sum in different orders."""
 LEVELS = (0, 119, 255)
 """sRGB values of the constant images: black, gray with L = 50, white."""
+THREAD_ROUNDS = 4
+"""Batches that each of two threads predicts while the other one does."""
 TINY = ((1, 1), (2, 3), (1, 64), (7, 5))
 
 
@@ -81,6 +84,30 @@ def _history(subject: ModelSubject) -> str:
         what = f"after other images, of another size too, the same images got predictions {apart:.3g} apart in ab"
         raise CheckFailed(what, hint)
     return "predictions do not depend on those before"
+
+
+def _threads(subject: ModelSubject) -> str:
+    """Check that batches predicted at once in two threads get the predictions that they get alone."""
+    if not subject.model.thread_safe:
+        raise CheckSkipped("the class does not say `thread_safe = True`: its batches are predicted one after another")
+    parts = [list(range(start, len(subject.images.ids), 2)) for start in (0, 1)]
+
+    def ask(part: list[int]) -> Prediction:
+        images = selected(subject.images, part)
+        seeds = tuple(subject.seeds[i] for i in part)
+        with torch.no_grad():  # of this thread
+            return predict(subject.model, Query(images, sizes_of(images), seeds, PREPROCESSING))
+
+    with numerics(None), evaluation_mode(subject.model.colorizer):
+        alone = [ask(part) for part in parts]
+        with ThreadPoolExecutor(len(parts)) as pool:
+            at_once = list(pool.map(ask, parts * THREAD_ROUNDS))
+    apart = max(_largest(alone[number % len(parts)], one) for number, one in enumerate(at_once))
+    if apart > TOLERANCE:
+        hint = "write to no attribute or global during prediction, or remove `thread_safe`"
+        what = f"in two threads at once, images got predictions {apart:.3g} apart in ab from those alone"
+        raise CheckFailed(what, hint)
+    return f"alone and in two threads at once: predictions differ by at most {apart:.1g} in ab"
 
 
 def _units(subject: ModelSubject) -> str:
@@ -238,6 +265,7 @@ INDEPENDENCE_CHECKS = [
     ConformanceCheck("seeds", _seeds, _PURE),
     ConformanceCheck("batch", _batch, _PURE),
     ConformanceCheck("history", _history, _PURE),
+    ConformanceCheck("threads", _threads, (*_PURE, "history")),
     ConformanceCheck("units", _units, _PURE),
     ConformanceCheck("constant images", _constant_images, ("shape",)),
     ConformanceCheck("tiny images", _tiny_images, ("shape",)),

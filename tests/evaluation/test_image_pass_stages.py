@@ -77,3 +77,45 @@ def test_a_slow_protocol_does_not_leave_the_predicting_thread_idle(
     assert model.busy / (model.ended - model.began) > 0.6
     assert len(model.threads) == 1
     assert not model.gradients and not any(gradients)
+
+
+class Meets(SmallNetwork):
+    """Thread-safe; each prediction waits until another one runs at the same time."""
+
+    thread_safe = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.barrier = threading.Barrier(2, timeout=60)
+        self.gradients: list[bool] = []
+        self.torch_threads: list[int] = []
+
+    def colorize_batch(self, inputs: ColorizerInput) -> ColorPrediction:
+        if threading.current_thread() is not threading.main_thread():  # not in the checks of the first images
+            self.barrier.wait()
+            self.gradients.append(torch.is_grad_enabled())
+            self.torch_threads.append(torch.get_num_threads())
+        return super().colorize_batch(inputs)
+
+
+def test_a_thread_safe_model_predicts_several_batches_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_protocol(monkeypatch, distance=DistanceProtocol())
+    write_images(tmp_path / "images", 40)
+    model = Meets()
+    found = []
+    for one, threads in ((model, 2), (SmallNetwork(), 1)):
+        request = RunConfig(
+            models=[loaded(one)],
+            protocols=["distance"],
+            data=read_folder(tmp_path / "images"),
+            output=tmp_path / f"runs{threads}",
+            baselines=False,
+            save="none",
+            device="cpu",
+            batch_size=2,
+            threads=threads,
+        )
+        found.append(run(request)[0].metrics[0].value)
+    assert len(model.torch_threads) == 20 and set(model.torch_threads) == {1}
+    assert not any(model.gradients)
+    assert found[0] == pytest.approx(found[1], abs=1e-5)

@@ -7,6 +7,8 @@ import os
 import random
 import shutil
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from colorbench.testing import CheckReport, ConformanceError, FakeColorizer, che
 from tests.support.sampled_and_guided_models import BROKEN_SAMPLES_AND_GUIDANCE
 
 CARD = ModelCard(title="a test model", license="MIT")
+IN_USE = threading.Lock()
 
 
 def outcomes(report: CheckReport) -> dict[str, str]:
@@ -126,6 +129,19 @@ class Remembers(Warm):
         if lightness.shape[0] == 2 and lightness.shape[-1] == 64:
             _SEEN.append(True)
         return super().colorize(lightness) + 5 * bool(_SEEN)
+
+
+class OneThread(Warm):
+    """Says that it is thread-safe, but predicts other colors while another thread asks it, too."""
+
+    thread_safe = True
+
+    def colorize(self, lightness: Tensor) -> Tensor:
+        alone = IN_USE.acquire(blocking=False)
+        time.sleep(0.02)
+        if alone:
+            IN_USE.release()
+        return super().colorize(lightness) + 5 * (not alone)
 
 
 class Normalized(Warm):
@@ -322,6 +338,7 @@ BROKEN: list[tuple[str, Any]] = [
     ("batch", OfTheBatch()),
     ("batch", ByPosition()),
     ("history", Remembers()),
+    ("threads", OneThread()),
     ("units", Normalized()),
     ("units", Offset()),
     ("units", UnitRGB()),

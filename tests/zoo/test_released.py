@@ -84,6 +84,12 @@ def test_a_network_equals_the_authors_class(networks: Any, ours: Any, name: str,
     assert (ours[name].colorize(lightness) - expected).abs().max() <= TOLERANCE[name]
 
 
+@pytest.mark.parametrize("name", OURS)
+def test_a_network_has_as_many_parameters_as_the_authors_and_the_card(networks: Any, ours: Any, name: str) -> None:
+    counts = [sum(one.numel() for one in net.parameters()) for net in (networks[name][0], ours[name].network)]
+    assert counts == [ours[name].card.parameters] * 2
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("size", [1, 7])
 def test_hints_reach_the_network_as_in_the_authors_class(networks: Any, ours: Any, size: int) -> None:

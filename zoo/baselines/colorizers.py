@@ -22,6 +22,8 @@ LICENSE = "BSD-2-Clause"
 class OneColor:
     """The same ab for every pixel."""
 
+    thread_safe = True
+
     def __init__(self, ab: tuple[float, float], card: ModelCard) -> None:
         self.ab, self.card = ab, card
 
@@ -52,6 +54,8 @@ def constant() -> OneColor:
 
 class RandomImage:
     """Colors of a training image, chosen by the seed of the image."""
+
+    thread_safe = True
 
     def __init__(self) -> None:
         with np.load(DATA / "random_ab.npz", allow_pickle=False) as file:

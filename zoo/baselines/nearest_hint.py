@@ -14,6 +14,7 @@ BLOCK = 1 << 22
 class NearestHint:
     """No network: the colors of the nearest revealed point, and gray without any."""
 
+    thread_safe = True
     card = ModelCard(
         title="control: each pixel takes the color of the nearest hint",
         role="baseline",

@@ -34,6 +34,7 @@ WIDEST = 4.0
 class TrunkColorizer:
     """A network on the paper's trunk with its card; subclasses define the meaning of its outputs."""
 
+    thread_safe: ClassVar[bool] = True
     shipped: ClassVar[Path]
     """Weights of the tag ``small``."""
     larger: ClassVar[Mapping[str, Path]] = {}

@@ -20,6 +20,7 @@ JPEG_QUALITY = 95
 class GroundTruth:
     """The ground truth as the prediction."""
 
+    thread_safe = True
     card = ModelCard(
         title="ground truth",
         role="reference",
@@ -35,6 +36,7 @@ class GroundTruth:
 class GroundTruthJpeg95:
     """The ground truth after JPEG compression of quality 95."""
 
+    thread_safe = True
     card = ModelCard(
         title=f"ground truth, recompressed as JPEG {JPEG_QUALITY}",
         role="reference",
@@ -51,6 +53,7 @@ class GroundTruthJpeg95:
 class HalfChroma:
     """The ground truth with half of its chroma."""
 
+    thread_safe = True
     card = ModelCard(
         title="ground truth at half chroma",
         role="reference",

@@ -49,6 +49,7 @@ BIN_TOLERANCE = 0.01
 class ReleasedColorizer:
     """Common base of both networks: loading of weights, resizing of the demo, device."""
 
+    thread_safe: ClassVar[bool] = True
     tags: ClassVar[Mapping[str, str]] = TAGS
     address: ClassVar[str]
     """Address of the released file; the digits after the dash in its name start the sha256."""
@@ -261,11 +262,10 @@ class Siggraph17(ReleasedColorizer):
 class DecodingNetwork(Network):
     """The paper's network at width 1 with the 1x1 decoder of the released file, (2, 313, 1, 1) in ab."""
 
-    decoder: Tensor
-
     def __init__(self) -> None:
         super().__init__(1.0)
-        self.register_buffer("decoder", ab_bins().T[:, :, None, None].clone())
+        # A parameter as in the released network, so that both have the same number.
+        self.decoder = nn.Parameter(ab_bins().T[:, :, None, None].clone(), requires_grad=False)
 
 
 def _enlarged(ab: Tensor, lightness: Tensor) -> Tensor:
