@@ -130,9 +130,13 @@ class Anonymizer:
     def gallery(self, gallery: Gallery) -> Gallery:
         """Return a gallery whose ids and credits name nobody."""
         images = tuple(replace(image, id=self.text(image.id)) for image in gallery.images)
-        note = None if gallery.note is None else self.text(gallery.note)
-        texts = {"extent": self.text(gallery.extent), "credit": self.text(gallery.credit)}
-        return replace(gallery, images=images, note=note, **texts)
+        return replace(
+            gallery,
+            images=images,
+            note=None if gallery.note is None else self.text(gallery.note),
+            extent=self.text(gallery.extent),
+            credit=self.text(gallery.credit),
+        )
 
 
 def anonymous(collection: Collection) -> tuple[Collection, Anonymizer]:
