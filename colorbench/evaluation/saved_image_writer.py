@@ -21,7 +21,7 @@ from colorbench.data import id_hash
 from colorbench.evaluation.run_directory import RunDirectory
 from colorbench.evaluation.truth_and_prediction import GroundTruth, Prediction
 from colorbench.results import INDEX_NAME, SavedImage, saved_names
-from colorbench.results.record_files import PREDICTIONS
+from colorbench.results.record import PREDICTIONS
 from colorbench.storage import file_sha256
 from colorbench.storage.atomic_files import durable_sha256, sync_folder
 

@@ -19,7 +19,6 @@ from colorbench.reporting.number_formatting import format_interval, format_numbe
 from colorbench.reporting.record_plots import record_plots
 from colorbench.reporting.record_remarks import low_effective_n, meaning_of_intervals, remarks
 from colorbench.results import Record, SavedImage, read_record, too_few_images
-from colorbench.results.record_files import PREDICTIONS
 from colorbench.results.saved_image_index import read_index, saved_file
 from colorbench.storage import write_atomic
 
@@ -96,7 +95,7 @@ def _extent(record: Record, headline: str, count: int, saved: int) -> str:
     if saved > count:
         text += f" All {saved} saved thumbnails are in the folder thumbnails/ beside this page, and colorbench view "
         text += f"--gallery-images {saved} shows them."
-    if PREDICTIONS not in record.files.saved_images and saved < n:
+    if not record.files.has_predictions and saved < n:
         text += " colorbench run --save predictions saves the predictions of all images."
     return text
 

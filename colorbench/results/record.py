@@ -202,12 +202,21 @@ class Provenance(_Part):
     """UTC, ISO 8601."""
 
 
+PREDICTIONS = "predictions.sha256"
+"""List of the saved predictions of a record, in the format of ``sha256sum``."""
+
+
 class Files(_Part):
     """sha256 of the files beside the record."""
 
     rows: str
     arrays: dict[str, str]
     saved_images: dict[str, str]
+
+    @property
+    def has_predictions(self) -> bool:
+        """Whether the predictions of all images are saved."""
+        return PREDICTIONS in self.saved_images
 
 
 class Record(Tabular, _Part):

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from colorbench.results.record import Record
+from colorbench.results.record import PREDICTIONS, Record
 from colorbench.storage import file_sha256, is_inside
-
-PREDICTIONS = "predictions.sha256"
-"""List of the saved predictions of a record, in the format of ``sha256sum``."""
 
 
 def damaged_files(folder: Path, record: Record) -> list[Path]:

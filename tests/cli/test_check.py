@@ -115,7 +115,7 @@ def test_a_model_that_fails_ends_with_1_and_says_how_to_fix_it(file: Path, capsy
     assert "predicting\n" not in done.stdout
     assert "the card names no license" in done.stdout
     assert "such as license='MIT'" in done.stdout
-    assert "2 of 23 checks failed" in done.stdout.splitlines()[-1]
+    assert "2 of 24 checks failed" in done.stdout.splitlines()[-1]
 
 
 def test_json_is_the_report_alone(capsys: pytest.CaptureFixture[str]) -> None:

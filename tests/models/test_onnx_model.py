@@ -282,7 +282,7 @@ def test_a_model_of_a_file_passes_the_checks_and_follows_the_threads_of_a_run(tm
     report = check_colorizer(name)
     report.raise_for_failures()
     assert {one.name for one in report.findings if one.outcome == "skipped"} <= {
-        *("device", "distribution", "features", "redrawn", "samples", "guided")
+        *("threads", "device", "distribution", "features", "redrawn", "samples", "guided")
     }
     colorizer: Any = load_model(name).colorizer
     session, before = colorizer._session, torch.get_num_threads()

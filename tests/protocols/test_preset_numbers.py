@@ -14,6 +14,9 @@ PRINTED = 1e-5
 """The scripts print all digits; those of UniColor and iColoriT compute in float32."""
 BY_OPENCV = {"colorformer": 2e-3, "ddcolor": 1e-4}
 """OpenCV resizes 8-bit images with weights of 11 bits: 1 in 9 values is one step off. Of floats, 1 in 50,000 is."""
+TRUNCATED = {"ct2-converted": 1e-3}
+"""Relative: colors that were sent through Lab in float32 are truncated, so that a CPU's last digit decides a step. With
+AVX2 PSNR is 27.933, with AVX-512 27.924."""
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +38,9 @@ def test_the_numbers_are_those_of_the_public_script(preset: str, pairs: dict[str
     assert record.dataset.n_evaluated == N
     found = {metric.name: metric.value for metric in record.metrics}
     for metric, number in stored["numbers"].items():
-        assert found[metric] == pytest.approx(number, abs=BY_OPENCV.get(preset, PRINTED)), metric
+        assert found[metric] == pytest.approx(
+            number, abs=BY_OPENCV.get(preset, PRINTED), rel=TRUNCATED.get(preset, 0)
+        ), metric
 
 
 def test_every_metric_that_a_source_computes_is_held_to_it() -> None:
