@@ -34,6 +34,10 @@ class Tinted(torch.nn.Module):
 """A model in a file, with its weights and its last line to fill in."""
 
 
+NOT_FOUND = 127
+"""Exit code of a shell for a command that does not exist."""
+
+
 def terminal(name: str, commands: Sequence[str], folder: Path) -> None:
     """Run commands in a folder, and write them with their output."""
     from rich.console import Console
@@ -44,6 +48,8 @@ def terminal(name: str, commands: Sequence[str], folder: Path) -> None:
         console.print(Text(f"$ {command}", style="bold #7ee787"))
         environment = {**os.environ, "COLUMNS": str(WIDTH), "OMP_NUM_THREADS": "1"}
         done = subprocess.run(command, shell=True, cwd=folder, env=environment, capture_output=True, text=True)
+        if done.returncode == NOT_FOUND:
+            raise RuntimeError(f"{done.stderr.strip()}: put the environment's commands on the PATH")
         for line in (done.stdout + done.stderr).rstrip().splitlines():
             bad = re.search(r"\b(FAILED|failed)\b", line)
             console.print(Text(line.rstrip(), style="bold #ff9492" if bad else ""))

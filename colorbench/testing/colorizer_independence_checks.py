@@ -114,7 +114,7 @@ def _units(subject: ModelSubject) -> str:
     prediction = subject.usual()
     notes = unit_notes([prediction.unit_statistics()])
     if notes:
-        raise CheckFailed(notes[0], "colorize returns CIE ab, a before b; rgb8 is sRGB, red before green before blue")
+        raise CheckFailed(notes[0], "return CIE ab, a before b; rgb8 is sRGB, red before green before blue")
     if prediction.given_rgb8 is not None:
         return "8-bit sRGB"
     low, high = prediction.ab_float.aminmax()
