@@ -108,10 +108,15 @@ def extra_hint(extra: str) -> str:
 
 
 def path_hint(path: Path, otherwise: str = "check the path") -> str:
-    """Return the hint for a missing path: the most similar name in its folder, or ``otherwise``."""
+    """Return the hint for a missing path: the most similar name in its folder, or ``otherwise``.
+
+    A folder where a file is wanted is named as such.
+    """
     import difflib
     import itertools
 
+    if path.is_dir():
+        return "this is a folder; give a file"
     try:
         with os.scandir(path.parent) as entries:
             names = sorted(entry.name for entry in itertools.islice(entries, 10_000))
@@ -212,7 +217,7 @@ def write_error(error: OSError, where: str | None) -> UserError | None:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return RunError("the disk is full", where=where, hint="free disk space, then run the same command to resume")
     if error.errno == errno.EFBIG:
-        hint = "raise the file size limit (ulimit -f) or use another --output; finished shards are kept"
+        hint = "raise the file size limit (ulimit -f) or use another --output; finished work is kept"
         return RunError("a file would exceed the file size limit of this process", where=where, hint=hint)
     if error.errno in _UNUSABLE_PATH:
         return UserError(f"a path cannot be used: {error.strerror}", where=where, hint=_SHORTER)

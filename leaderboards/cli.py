@@ -148,7 +148,7 @@ def view(
         if not folder.is_dir():
             hint = path_hint(folder, "give the --output of `colorbench run`")
             raise UserError("no such folder", where=str(folder), hint=hint)
-        os.scandir(folder).close()  # a folder that cannot be read is refused; the search for results ignores it
+        os.scandir(folder).close()  # one that cannot be read is refused before a page is served
     with server(LiveBoard(folders, gallery_images=gallery_images), port) as served:
         address = f"http://127.0.0.1:{served.server_address[1]}/"
         typer.echo(f"{address}  (Ctrl-C stops it)")

@@ -13,6 +13,7 @@ from pathlib import Path
 from colorbench.errors import UserError, path_hint
 from colorbench.evaluation import RunDirectory, folder_of
 from colorbench.results import LoadedRun, Record, read_checked_record, read_table
+from colorbench.storage import walk
 from colorbench.verification import Verification
 from leaderboards.collected_records import Collection, Entry, Excluded, Unfinished
 from leaderboards.difference_checks import checked
@@ -83,7 +84,7 @@ def _folders(positions: Iterable[Path]) -> Iterator[tuple[Path, Path]]:
             yield position.parent.parent.absolute(), position.parent.absolute()
         elif position.is_dir():
             root = position.absolute()
-            for folder, folders, files in os.walk(root):
+            for folder, folders, files in walk(root):
                 if RECORD in files or RECORD in folders or "shards" in folders:
                     folders.clear()
                     yield root, Path(folder)

@@ -14,7 +14,7 @@ from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
 from colorbench.data.image_decoding import open_image
-from colorbench.errors import UserError
+from colorbench.errors import UserError, path_hint
 from colorbench.storage import file_sha256, version_of, write_atomic
 
 SETTINGS = "colorbench"
@@ -64,7 +64,7 @@ def targets(images: list[Path], output: Path, *, say: Callable[[str], None] = la
             check_name(str(given))
             plan[given] = output / f"{given.stem}.png"
         else:
-            raise UserError("no such image", where=str(given), hint="check the path")
+            raise UserError("no such image", where=str(given), hint=path_hint(given))
     sources: dict[Path, Path] = {}
     for source, target in plan.items():
         if target in sources and sources[target].resolve() != source.resolve():

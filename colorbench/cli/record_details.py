@@ -33,7 +33,9 @@ def describe_folder(name: str) -> dict[str, Any] | None:
     folder = Path(name)
     if not os.path.isdir(folder):
         return None
-    found = sorted(file.parent for file in folder.rglob("record.json") if file.is_file())
+    from colorbench.results.record_loading import record_folders
+
+    found = record_folders(folder)
     if not found:
         raise UserError("no results in this folder", where=name, hint="give a folder that `colorbench run` wrote")
     if len(found) == 1:

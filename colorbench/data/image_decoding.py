@@ -130,7 +130,7 @@ def _read(sample: Sample) -> bytes:
         return sample.read()
     except OSError as error:
         if error.errno in MACHINE_TROUBLE:
-            hint = f"{MACHINE_TROUBLE[error.errno]}, then run the same command; finished shards are kept"
+            hint = f"{MACHINE_TROUBLE[error.errno]}, then run the same command; finished work is kept"
             raise RunError(f"cannot read an image: {error.strerror}", where=str(sample.path), hint=hint) from error
         raise UnreadableImage(f"cannot read the file: {error.strerror}") from error
 

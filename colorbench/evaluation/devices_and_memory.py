@@ -194,12 +194,12 @@ SLOW = 1.0
 class MemoryMeter:
     """Memory that predictions take on a device, since it was created."""
 
-    def __init__(self, device: torch.device, processes: int = 1) -> None:
+    def __init__(self, device: torch.device, batches: int = 1) -> None:
         """Measure the free memory.
 
         Args:
             device: of the predictions.
-            processes: processes of this machine, which share the memory of the CPU.
+            batches: that this machine predicts at once, in threads and processes that share the memory of the CPU.
         """
         self._device = device
         if device.type == "cuda":
@@ -207,7 +207,7 @@ class MemoryMeter:
             self._before = torch.cuda.memory_allocated(device)
             free = torch.cuda.mem_get_info(device)[0]
         else:
-            self._before, free = _resident(), _free_memory() // processes
+            self._before, free = _resident(), _free_memory() // batches
         self.limit = MEMORY_SHARE * free
 
     def used(self) -> int:

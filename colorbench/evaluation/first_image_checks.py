@@ -115,7 +115,7 @@ def _largest_batch(task: EvaluationTask, batch: LoadedBatch, run: Run) -> int:
         if (request := further_of(task.scorer)) is not None:
             predict_further(task.model, query, request, settings.seed, usual)
 
-    memory = MemoryMeter(settings.device, settings.local_processes)
+    memory = MemoryMeter(settings.device, settings.local_processes * settings.predictors([task.model]))
     return largest_batch(attempt, memory, min(SHARD, max(1, LARGEST_BATCH // noise[0, 0].numel())))
 
 

@@ -31,8 +31,6 @@ from colorbench.threaded_pipeline import run_pipeline
 
 SCORERS = max(2, min(4, os.cpu_count() or 1))
 """Scoring threads: at least two, so that a slow protocol does not block the network immediately."""
-PREDICTORS = 4
-"""Largest number of batches that are predicted at once; each needs memory."""
 
 
 def missing_images(tasks: Sequence[EvaluationTask], run: Run) -> int:
@@ -78,7 +76,7 @@ def _run_pass(
     """Compute the missing shards of tasks with one preprocessing; return the number written."""
     written, settings = 0, run.settings
 
-    predictors = _predictors(tasks, settings)
+    predictors = settings.predictors(task.model for task in tasks)
 
     def predict(item: tuple[ShardJob, LoadedBatch | None]) -> _Predicted:
         work, batch = item
@@ -112,12 +110,6 @@ def _run_pass(
         # New threads inherit the number that was set last in any thread.
         torch.set_num_threads(settings.threads)
     return written
-
-
-def _predictors(tasks: Sequence[EvaluationTask], settings: ExecutionConfig) -> int:
-    """Return the number of batches to predict at once."""
-    safe = settings.device.type == "cpu" and all(task.model.thread_safe for task in tasks)
-    return min(PREDICTORS, settings.threads) if safe else 1
 
 
 @dataclass

@@ -104,7 +104,7 @@ def predictions(
         sizes=query.sizes,
         preprocessing=query.preprocessing,
     )
-    hint = "--debug shows where; finished shards are kept"
+    hint = "--debug shows where; finished work is kept"
     with (
         one_line(f"{model.full_name} failed", where=_batch(truth.ids), hint=hint, run=True),
         precision(truth.rgb8.device, query.dtype),
@@ -115,7 +115,7 @@ def predictions(
             if not ran_out_of_memory(error):
                 raise
             what, hint = f"{model.full_name} needs more memory than available", "use a smaller --batch-size"
-            raise RunError(what, where=_batch(truth.ids), hint=f"{hint}; finished shards are kept") from error
+            raise RunError(what, where=_batch(truth.ids), hint=f"{hint}; finished work is kept") from error
     overflowed = [None if query.dtype == torch.float32 else _overflowed(colors) for colors in found]
     if any(which is not None for which in overflowed):
         exact = predictions(model, replace(query, dtype=torch.float32), ask)
@@ -214,7 +214,7 @@ def _check_storage(name: str, of: str, tensor: Tensor, first: str) -> None:
 
 
 def _wrong(name: str, given: str, id: str, wanted: str) -> RunError:
-    hint = f"{wanted}; finished shards are kept"
+    hint = f"{wanted}; finished work is kept"
     return RunError(f"{name} returned {given}", where=f"image {id}", hint=hint)
 
 

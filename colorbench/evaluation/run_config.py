@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -83,6 +83,10 @@ def check(request: RunConfig) -> None:
     devices_and_memory.dtype_of(request.dtype)
 
 
+PREDICTORS = 4
+"""Largest number of batches that are predicted at once; each needs memory."""
+
+
 @dataclass(frozen=True)
 class ExecutionConfig:
     """Settings of the execution of a pass."""
@@ -107,6 +111,11 @@ class ExecutionConfig:
     """Number of processes of this machine."""
     auto_batch: bool = False
     """Whether the batch size is found before the first shard."""
+
+    def predictors(self, models: Iterable[LoadedModel]) -> int:
+        """Return the number of batches to predict at once with these models."""
+        safe = self.device.type == "cpu" and all(model.thread_safe for model in models)
+        return min(PREDICTORS, self.threads) if safe else 1
 
 
 def execution_config(

@@ -181,7 +181,7 @@ class ImageFolderModel:
         return {id: self._paths[name] for id, name in found.pairs.items()}
 
 
-_AGAIN = "create it again; finished shards are kept"
+_AGAIN = "create it again; finished work is kept"
 SIZES = "save predictions at the sizes of their images, not cropped, padded or rotated"
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from colorbench.errors import UnknownNameError, UserError, one_line_errors
+from colorbench.errors import UnknownNameError, UserError, one_line_errors, path_hint
 from colorbench.models.adapters import as_colorizer
 from colorbench.models.distribution_decoding import with_decoding
 from colorbench.models.foreign_code import one_line, usage_deferred
@@ -169,7 +169,7 @@ def _made(source: ModelSource, full_name: str, tag: str | None, weights: Path | 
         if "weights" not in _parameters(make):
             raise UserError(f"{source.base} does not take a weights file", hint="remove the weights")
         if not weights.is_file():
-            raise UserError("no such weights file", where=str(weights), hint="check the path")
+            raise UserError("no such weights file", where=str(weights), hint=path_hint(weights))
         keywords = {"weights": weights}
     with one_line(f"{full_name} cannot be made", hint="--debug shows where"), usage_deferred():
         return make(*(() if tag is None else (tag,)), **keywords)

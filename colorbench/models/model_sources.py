@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from colorbench.errors import UnknownNameError, UserError
+from colorbench.errors import UnknownNameError, UserError, path_hint
 from colorbench.models.foreign_code import one_line, process_state_kept, usage_deferred
 from colorbench.models.model_names import IMAGES, ONNX, short_name
 from colorbench.registry import OWN, find, nearest, other_kind_hint, registered, split_tag
@@ -81,7 +81,7 @@ def _from_file(name: str) -> ModelSource:
         hint = f"write PREFIX/NAME, FILE.py:CLASS, {ONNX}FILE or {IMAGES}FOLDER"
         raise UserError(f"no model {name!r}", hint=hint)
     if not path.is_file():
-        raise UserError("no such file", where=text, hint="check the path")
+        raise UserError("no such file", where=text, hint=path_hint(path))
     path = path.resolve()  # one canonical name per file
     module = _import_file(path)
     if not hasattr(module, attribute):

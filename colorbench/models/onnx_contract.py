@@ -16,7 +16,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from colorbench.errors import UserError, printable
+from colorbench.errors import UserError, path_hint, printable
 from colorbench.models.model_card import PretrainedPart
 from colorbench.registry import nearest
 from colorbench.storage import digest_of
@@ -226,7 +226,7 @@ def read_contract(path: Path) -> OnnxContract:
         UserError: for a file that is missing or not TOML, and for faults in it, in one line.
     """
     if not path.is_file():
-        raise UserError("no such contract", where=str(path), hint="check the path")
+        raise UserError("no such contract", where=str(path), hint=path_hint(path))
     try:
         with path.open("rb") as file:
             data = file.read(LARGEST_FILE + 1)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from colorbench.errors import MissingWeightsError, RunError, UserError, printable
+from colorbench.errors import MissingWeightsError, RunError, UserError, path_hint, printable
 from colorbench.models.weights_files import check_sha256
 from colorbench.storage import Lock
 from colorbench.storage.atomic_files import rename
@@ -61,7 +61,7 @@ def resolve_weights(source: str | Path, sha256: str | None = None) -> Path:
     else:
         path = Path(source)
         if not path.is_file():
-            raise UserError("no such weights file", where=text, hint="check the path")
+            raise UserError("no such weights file", where=text, hint=path_hint(path))
     if sha256 is not None:
         check_sha256(path, sha256)
     return path

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from colorbench.errors import UserError, printable
+from colorbench.errors import UserError, path_hint, printable
 from colorbench.storage import file_sha256, write_atomic
 
 PICKLED = (".pth", ".pt", ".bin", ".ckpt")
@@ -32,7 +32,7 @@ def load_weights(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
         UserError: for a file that is missing, damaged, of another kind or with another hash.
     """
     if not path.is_file():
-        raise UserError("no such weights file", where=str(path), hint="check the path")
+        raise UserError("no such weights file", where=str(path), hint=path_hint(path))
     if sha256 is not None:
         check_sha256(path, sha256)
     if path.suffix == ".safetensors":

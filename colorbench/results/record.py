@@ -318,7 +318,7 @@ def storable(whose: str) -> Iterator[None]:
         yield
     except ValidationError as error:
         what = f"{whose} returned a value that cannot be stored in a record: {first_problem(error)}"
-        raise RunError(what, hint="use finite numbers and text; finished shards are kept") from error
+        raise RunError(what, hint="use finite numbers and text; finished work is kept") from error
 
 
 def _unstorable(value: object) -> str | None:

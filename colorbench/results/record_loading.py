@@ -20,7 +20,7 @@ from colorbench.errors import UserError, one_line_errors, path_hint
 from colorbench.results.metric_spec import COUNT, FIXED_COLUMNS
 from colorbench.results.record import Metric, Record, read_checked_record
 from colorbench.results.rows_parquet import rows_table
-from colorbench.storage import read_plain
+from colorbench.storage import read_plain, walk
 from colorbench.storage.limits import LARGEST_FILE
 from colorbench.storage.safe_reading import InvalidTable
 
@@ -112,7 +112,7 @@ def find_record(path: Path, protocol: str | None = None) -> Path:
             "no such folder", where=str(path), hint=path_hint(path, "give a folder that `colorbench run` wrote")
         )
     # Folders of protocols have their name: <model>/<protocol>/<dataset>-<key>/record.json.
-    found = sorted(file.parent for file in path.rglob("record.json") if file.is_file())
+    found = record_folders(path)
     fitting = [folder for folder in found if protocol is None or folder.parent.name == protocol]
     if len(fitting) == 1:
         return fitting[0]
@@ -124,6 +124,15 @@ def find_record(path: Path, protocol: str | None = None) -> Path:
     if len(protocols) > 1:
         hint += f", or choose by --protocol {' or '.join(protocols[:4])}"
     raise UserError(f"{len(fitting)} results found here", where=str(path), hint=hint)
+
+
+def record_folders(path: Path) -> list[Path]:
+    """List the folders of records at a path or below it, sorted; links to folders are not followed.
+
+    Raises:
+        UserError: for a folder that cannot be read.
+    """
+    return sorted(Path(folder) for folder, _, files in walk(path) if "record.json" in files)
 
 
 @one_line_errors()

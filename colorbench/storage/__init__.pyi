@@ -6,6 +6,7 @@ from .cached_json import write_cached_json as write_cached_json
 from .checked_files import is_intact as is_intact
 from .checked_files import read_checked as read_checked
 from .checked_files import write_checked as write_checked
+from .folder_tree import walk as walk
 from .hashes import content_fingerprint as content_fingerprint
 from .hashes import digest_of as digest_of
 from .hashes import file_sha256 as file_sha256

@@ -140,7 +140,7 @@ def _sources_below(folder: Path) -> list[Path]:
         UnknownCode: for more than ``MOST_FILES``.
     """
     found: list[Path] = []
-    for position, folders, names in os.walk(folder):
+    for position, folders, names in os.walk(folder):  # code that cannot be read is not run either
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__pycache__")
         found += [Path(position, name) for name in sorted(names) if Path(name).suffix in SOURCES]
         if len(found) > MOST_FILES:

@@ -46,9 +46,9 @@ CHECK_EVERY = 20
 """Steps between checks for NaN and infinity, on devices where a check must wait for the computation."""
 
 
-def too_few_images(chosen: int, validation: int) -> UserError:
-    """Return the error for too few images to train on; the images of the validation split are not among them."""
-    what = f"{chosen} training images are too few, without the {validation} of the validation split"
+def too_few_images(count: int, validation: int) -> UserError:
+    """Return the error for too few images to train on, of which some are the validation split."""
+    what = f"{count} images are too few to train on, with a validation split of {validation}"
     return UserError(what, hint=f"give at least {MINIMUM_IMAGES + max(validation, MINIMUM_HELD)} images")
 
 
@@ -112,7 +112,7 @@ class Trainer:
         self.preset, self.cache, self.options = preset, cache, options
         self.chosen, self.validation_indices = cache.split()
         if len(self.chosen) < MINIMUM_IMAGES:
-            raise too_few_images(len(self.chosen), len(self.validation_indices))
+            raise too_few_images(len(self.chosen) + len(self.validation_indices), len(self.validation_indices))
         self.bag = cache.drawn(options.repeats)
         torch.manual_seed(options.seed)
         self.accelerator = make_accelerator(options.device, options.dtype, options.track, options.folder)

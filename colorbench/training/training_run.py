@@ -88,7 +88,7 @@ def train(config: TrainingConfig, reporter: TrainingProgress) -> Path:
         for remark in source.dataset.remarks:
             say(f"{source.name}: {remark}")
     if (count := sum(len(source.dataset.samples) for source in config.sources)) < MINIMUM_IMAGES + MINIMUM_HELD:
-        raise too_few_images(max(0, count - MINIMUM_HELD), MINIMUM_HELD)  # before images are decoded
+        raise too_few_images(count, MINIMUM_HELD)  # before images are decoded
     with accelerator.main_process_first(), accelerator.local_main_process_first():
         say(f"reading images of {', '.join(source.name for source in config.sources)}")
         datasets = [source.dataset for source in config.sources]

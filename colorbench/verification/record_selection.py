@@ -17,7 +17,7 @@ from colorbench.errors import UserError
 from colorbench.evaluation.run_directory import folder_of_model
 from colorbench.registry import nearest, registered, split_tag
 from colorbench.results import Record, read_checked_record
-from colorbench.results.record_loading import find_record
+from colorbench.results.record_loading import find_record, record_folders
 
 SHOWN = 4
 """Largest number of names in a message."""
@@ -161,7 +161,7 @@ def _folders_of(path: Path, protocol: str | None = None) -> list[Path]:
         return [find_record(path)]
     # Folders of protocols have their name: <model>/<protocol>/<dataset>-<key>/record.json.
     base = (protocol or "").partition("@")[0]
-    folders = sorted(file.parent for file in path.rglob("record.json") if file.is_file())
+    folders = record_folders(path)
     return [folder for folder in folders if not base or folder.parent.name == base]
 
 

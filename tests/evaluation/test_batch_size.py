@@ -187,6 +187,24 @@ def test_memory_is_measured() -> None:
     assert 0 < memory.limit < 1 << 45
 
 
+@pytest.mark.parametrize(("thread_safe", "at_once"), [(True, 2), (False, 1)])
+def test_batches_that_are_predicted_at_once_share_the_memory(
+    images: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, thread_safe: bool, at_once: int
+) -> None:
+    given: list[int] = []
+
+    class Noted(MemoryMeter):
+        def __init__(self, device: torch.device, batches: int = 1) -> None:
+            given.append(batches)
+            super().__init__(device, batches)
+
+    monkeypatch.setattr("colorbench.evaluation.first_image_checks.MemoryMeter", Noted)
+    model = SmallNetwork()
+    model.thread_safe = thread_safe  # type: ignore[attr-defined]
+    rows(images, tmp_path, model, batch_size="auto", threads=2)
+    assert set(given) == {at_once}
+
+
 class Remembering(Limited):
     """Runs out of memory while it holds tensors of the batch, and remembers them weakly."""
 

@@ -138,7 +138,7 @@ def test_too_few_images_are_refused(images: Path, tmp_path: Path) -> None:
     few.mkdir()
     for path in sorted(images.glob("coffee*.jpg"))[:5]:
         (few / path.name).write_bytes(path.read_bytes())
-    with pytest.raises(UserError, match="0 training images are too few"):
+    with pytest.raises(UserError, match="5 images are too few to train on"):
         make_trainer(few, tmp_path / "out")
 
 
@@ -165,8 +165,8 @@ def test_too_few_images_are_refused_before_any_is_decoded(
     line = done.stderr.splitlines()[-1]
     assert line.startswith("error: no images in this folder" if count == 0 else "error: ")
     if count:
-        told = re.search(r"(\d+) training images are too few.*Give at least (\d+) images", line)
-        assert told is not None and (int(told[1]), int(told[2])) == (max(0, count - 8), 72)
+        told = re.search(r"(\d+) images are too few to train on.*Give at least (\d+) images", line)
+        assert told is not None and (int(told[1]), int(told[2])) == (count, 72)
     assert not (tmp_path / "out" / "images").exists()
 
 

@@ -30,6 +30,7 @@ from colorbench.data.sources.lists_and_labels import class_folders, read_list, s
 from colorbench.data.sources.saved_dataset import saved_files
 from colorbench.data.sources.tar_files import check_plain_tar, open_tar
 from colorbench.errors import UserError
+from colorbench.storage import walk
 
 TAR, PARQUET = ".tar", ".parquet"
 _SPLIT = re.compile(r"(train|val|valid|validation|dev|test)(?![a-z])", re.IGNORECASE)
@@ -197,7 +198,7 @@ def _kind(path: Path) -> str | None:
 
 
 def _below(folder: Path) -> Iterator[Path]:
-    for parent, folders, names in os.walk(folder):
+    for parent, folders, names in walk(folder):
         folders[:] = sorted(name for name in folders if not is_hidden(name))
         yield from (path for name in sorted(names) if not is_hidden(name) and (path := Path(parent, name)).is_file())
 
