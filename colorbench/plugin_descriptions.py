@@ -10,27 +10,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from functools import lru_cache
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from colorbench import registry
+from colorbench.description_files import stored_description
 from colorbench.errors import PluginError, UserError
 from colorbench.registry import OWN, Kind, Plugin, split_tag
 
-FILE = "colorbench.json"
-"""File name, in the top-level package of an entry point."""
-FIELDS: Mapping[str, type] = {
-    "role": str,
-    "title": str,
-    "version": int,
-    "presets": list,
-    "headline": str,
-    "tags": dict,
-    "details": dict,
-    "results": dict,
-}
 SHOWN_ONLY = ("details", "results")
 """Fields that the list does not contain."""
 
@@ -46,7 +32,7 @@ def listed(kind: Kind) -> list[dict[str, Any]]:
         try:
             if plugin.problem is not None:
                 raise PluginError(plugin.problem, where=plugin.where)
-            about = _stored(plugin) or _describe(plugin)
+            about = stored_description(plugin) or _describe(plugin)
         except UserError as error:
             rows.append({"name": plugin.name, "error": str(error)})
             continue
@@ -76,7 +62,7 @@ def stored_details(kind: Kind, name: str) -> dict[str, Any] | None:
     """
     base, variant = split_tag(name) if kind == "models" else (name.partition("@")[0], name.partition("@")[2])
     plugin = registry.find(kind, base, name)
-    about = _stored(plugin) or {}
+    about = stored_description(plugin) or {}
     details = about.get("details", {}).get(variant or next(iter(about.get("tags", ())), ""))
     if not isinstance(details, dict) or not all(isinstance(details.get(key), str) for key in ("name", "title")):
         return None
@@ -97,7 +83,7 @@ def _is_downloaded(address: object) -> bool:
 def results_of(model: str) -> dict[str, dict[str, str]]:
     """Return a model's results by tag (``""`` without tags) and protocol, from the file of its package."""
     for plugin in registry.registered("models"):
-        if plugin.name == split_tag(model)[0] and (about := _stored(plugin)) is not None:
+        if plugin.name == split_tag(model)[0] and (about := stored_description(plugin)) is not None:
             found = about.get("results", {})
             return {tag: dict(results) for tag, results in found.items() if isinstance(results, dict)}
     return {}
@@ -106,7 +92,7 @@ def results_of(model: str) -> dict[str, dict[str, str]]:
 def headline_of(protocol: str) -> str | None:
     """Return the headline metric of a protocol, without importing an included one; None if it is not installed."""
     for plugin in registry.registered("protocols"):
-        if plugin.name == protocol and (about := _stored(plugin)) is not None and "headline" in about:
+        if plugin.name == protocol and (about := stored_description(plugin)) is not None and "headline" in about:
             return str(about["headline"])
     from colorbench.evaluation import headline_of as headline_of_imported
 
@@ -167,30 +153,3 @@ def _details(plugin: Plugin, about: Mapping[str, Any]) -> dict[str, dict[str, An
             one["package"] = OWN  # without the version, which the installed package has
     stored: dict[str, dict[str, Any]] = json.loads(json.dumps(details))
     return stored
-
-
-def _stored(plugin: Plugin) -> dict[str, Any] | None:
-    """Return a plugin's details from its package's ``colorbench.json``; None if missing or invalid."""
-    try:
-        spec = find_spec(plugin.point.module.partition(".")[0])
-    except (ImportError, ValueError):
-        return None
-    for folder in (spec.submodule_search_locations if spec is not None else None) or ():
-        group = _read(Path(folder, FILE)).get(plugin.kind)
-        about = group.get(plugin.point.name) if isinstance(group, dict) else None
-        if (
-            isinstance(about, dict)
-            and "title" in about
-            and all(isinstance(about.get(key, kind()), kind) for key, kind in FIELDS.items())
-        ):
-            return {key: about[key] for key in FIELDS if key in about}
-    return None
-
-
-@lru_cache
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}

@@ -12,7 +12,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
@@ -89,13 +89,16 @@ def registered(kind: Kind) -> tuple[Plugin, ...]:
     return tuple(sorted(plugins, key=lambda plugin: (plugin.distribution != OWN, plugin.name, plugin.distribution)))
 
 
-def find(kind: Kind, name: str, asked: str | None = None) -> Plugin:
+def find(
+    kind: Kind, name: str, asked: str | None = None, otherwise: Callable[[str], str | None] | None = None
+) -> Plugin:
     """Return the registered plugin with a full name (without tag).
 
     Args:
         kind: of plugin.
         name: its full name.
         asked: name as the user gave it, for messages; it may be a path, which has no tag.
+        otherwise: returns the hint for a name that is similar to none, or None.
 
     Raises:
         UnknownNameError: for an unknown name, suggesting the most similar.
@@ -108,7 +111,8 @@ def find(kind: Kind, name: str, asked: str | None = None) -> Plugin:
                 raise PluginError(plugin.problem, where=plugin.where)
             return plugin
     near = nearest(name, (plugin.name for plugin in known))
-    hint = other_kind_hint(kind, name) or (f"did you mean {near}?" if near else "`colorbench list` shows all")
+    hint = other_kind_hint(kind, name) or (f"did you mean {near}?" if near else otherwise and otherwise(name))
+    hint = hint or "`colorbench list` shows all"
     if kind == "protocols" and (":" in name or name.endswith(".py")):
         hint = "evaluate a protocol in a file from Python, or register it: docs/add-a-protocol.md"
     raise UnknownNameError(f"no {kind.removesuffix('s')} {asked or name!r}", hint=hint)

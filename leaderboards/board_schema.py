@@ -155,6 +155,7 @@ class Source:
     facts: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
     images_per_second: float
+    """0 for a folder of predictions."""
     device: str
     checks: tuple[tuple[str, str, str], ...] = ()
     """(name, outcome, detail) of its verification."""

@@ -52,6 +52,7 @@ def _overlap(sets: Iterable[DatasetPart]) -> str:
 def source_of(group: int, entry: Entry) -> Source:
     """Return the facts about a model in one record of its row."""
     record, run, made = entry.record, entry.record.execution, entry.record.provenance
+    stored = hashed_part(record.model.name) == "files"  # their speed is that of reading them, not of a model
     commit = None
     if made.git_commit:
         commit = f"{made.git_commit[:12]}{', with uncommitted changes' if made.git_dirty else ''}"
@@ -70,7 +71,10 @@ def source_of(group: int, entry: Entry) -> Source:
             f"{counted(run.batch_size, 'image')}; {counted(run.threads, 'thread')}, {counted(run.workers, 'decoder')}, "
             f"{counted(run.processes, 'process', 'processes')}",
         ),
-        ("speed", f"{run.images_per_second:.4g} images/s and thread, {run.seconds:.4g} s of all threads"),
+        (
+            "speed of reading" if stored else "speed",
+            f"{run.images_per_second:.4g} images/s and thread, {run.seconds:.4g} s of all threads",
+        ),
         ("python", f"{made.python}, {made.platform}"),
         ("packages", ", ".join(f"{name} {version}" for name, version in sorted(made.packages.items()))),
         ("command", " ".join(made.command)),
@@ -83,7 +87,7 @@ def source_of(group: int, entry: Entry) -> Source:
         badges=badges_of(entry),
         facts=facts,
         notes=tuple(clean(note, 400) for note in record.notes),
-        images_per_second=run.images_per_second,
+        images_per_second=0.0 if stored else run.images_per_second,
         device=clean(run.device, 80),
         checks=tuple((clean(one.name, 40), one.outcome, clean(one.detail, 300)) for one in checks),
     )

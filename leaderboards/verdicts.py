@@ -68,10 +68,7 @@ def verdict(board: Board, group: Group, entries: Mapping[str, Mapping[int, Entry
         stated = f"{column.title}: {names} is significantly better than every other model."
     else:
         stated = f"{column.title}: {names} is first; the difference from some models is not significant."
-    below = sorted({other for row in first for other in _not_beaten(entries[row.id][group.number], column)})
-    if below:
-        who = "It is not" if len(first) == 1 else "Not all of them are"
-        stated += f" {who} significantly better than {' or '.join(below)}."
+    stated += against_baselines({row.label: entries[row.id][group.number] for row in first}, column)
     if column.detectable is not None:
         stated += f" MDE for all pairs at once: {difference(column.detectable, column.unit)}."
     return stated
@@ -100,8 +97,28 @@ def _listed(names: Sequence[str]) -> str:
     return f"{', '.join(names[:NAMED])} and {len(names) - NAMED} more" if len(names) > NAMED else ", ".join(names)
 
 
-def _not_beaten(entry: Entry, column: Column) -> list[str]:
-    """Return the baselines over which a record's paired differences show no significant improvement."""
-    measured = [one for one in entry.differences if name_of(one.metric) == column.metric and one.ci_low is not None]
-    better = bool(column.higher_is_better)
-    return [name_of(one.minus) for one in measured if significance(one.ci_low, one.ci_high, better) != "better"]
+def against_baselines(first: Mapping[str, Entry], column: Column) -> str:
+    """Return which of the best models are not significantly better than which baseline; empty if all are."""
+    found: dict[str, dict[str, str | None]] = {}
+    for model, entry in first.items():
+        for one in entry.differences:
+            if name_of(one.metric) == column.metric and one.ci_low is not None:
+                how = significance(one.ci_low, one.ci_high, bool(column.higher_is_better))
+                found.setdefault(name_of(one.minus), {})[model] = how
+    baselines: dict[str, list[str]] = {}
+    for baseline, outcomes in sorted(found.items()):
+        others = [model for model, how in outcomes.items() if how != "better"]
+        if others:
+            worse = all(how == "worse" for how in outcomes.values())
+            stated = _subject(others, len(outcomes), worse) + f" significantly {'worse' if worse else 'better'} than"
+            baselines.setdefault(stated, []).append(baseline)
+    return "".join(f" {stated} {' or '.join(those)}." for stated, those in baselines.items())
+
+
+def _subject(models: Sequence[str], of: int, worse: bool) -> str:
+    """Return the subject of a sentence on some of the best models, with "is" or "are", and "not" but for ``worse``."""
+    if len(models) < of:
+        return f"{_listed(models)} {'is' if len(models) == 1 else 'are'} not"
+    if of == 1:
+        return "It is" if worse else "It is not"
+    return "All of them are" if worse else "None of them is"

@@ -46,7 +46,8 @@ def snapshots() -> dict[str, str]:
 
 def catalogs() -> dict[Path, str]:
     """``colorbench.json`` of each package of plugins: its path and its text."""
-    from colorbench.plugin_descriptions import FILE, catalog
+    from colorbench.description_files import FILE
+    from colorbench.plugin_descriptions import catalog
 
     with details_as_installed():
         found = catalog()

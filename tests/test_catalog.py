@@ -12,7 +12,10 @@ from typing import Any
 
 import pytest
 
-from colorbench import plugin_descriptions
+from colorbench import description_files, plugin_descriptions
+from colorbench.cli.show import describe
+from colorbench.errors import UserError
+from colorbench.evaluation import get_protocol
 from colorbench.registry import Plugin, registered
 
 
@@ -33,7 +36,7 @@ def test_the_list_imports_neither_torch_nor_a_plugin_that_ships(tmp_path: Path) 
 def test_every_plugin_that_ships_is_in_a_file(kind: Any) -> None:
     for plugin in registered(kind):
         if plugin.distribution == "colorbench":
-            assert plugin_descriptions._stored(plugin) is not None, plugin.name
+            assert description_files.stored_description(plugin) is not None, plugin.name
 
 
 @pytest.fixture
@@ -46,7 +49,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
         (folder / "__init__.py").write_text(
             "from colorbench.models import ModelCard\n\n\nclass Warm:\n    card = ModelCard(title='as imported')\n"
         )
-        (folder / plugin_descriptions.FILE).write_text(content)
+        (folder / description_files.FILE).write_text(content)
         monkeypatch.syspath_prepend(tmp_path)
         monkeypatch.delitem(sys.modules, "some_colors", raising=False)
         plugin = Plugin("models", "some/warm", "some", "1", EntryPoint("warm", "some_colors:Warm", "colorbench.models"))
@@ -91,3 +94,29 @@ def test_details_of_a_stranger_are_read_with_the_version_of_the_package(
 )  # fmt: skip
 def test_a_file_that_says_nothing_is_as_none(content: str, package: Callable[[str], list[dict[str, Any]]]) -> None:
     assert package(content) == [{"name": "some/warm", "role": "competitor", "title": "as imported"}]
+
+
+@pytest.mark.parametrize(
+    ("metric", "protocols"),
+    [
+        ("psnr", ["fidelity"]),
+        ("SSIM", ["fidelity"]),
+        ("lpips", ["fidelity"]),
+        ("colorfulness", ["fidelity"]),
+        ("fid", ["distribution"]),
+        ("kid", ["distribution"]),
+        ("spread", ["diversity"]),
+        ("top1", ["linear-probe", "semantic", "transfer-classification"]),
+        ("fooling-rate", ["human-study"]),
+    ],
+)
+def test_the_name_of_a_metric_leads_to_its_protocol(metric: str, protocols: list[str]) -> None:
+    with pytest.raises(UserError) as error:
+        get_protocol(metric)
+    assert error.value.hint is not None and f"{', '.join(protocols)} measure" in error.value.hint
+    with pytest.raises(UserError, match=f"colorbench show {protocols[0]}"):
+        describe(metric)
+
+
+def test_another_name_leads_to_no_protocol() -> None:
+    assert all(description_files.metric_hint(name) is None for name in ("", "of", "nonsense", "zoo/cic"))

@@ -61,6 +61,7 @@ def describe(name: str) -> dict[str, Any]:
     """
     from colorbench.cli.record_details import describe_folder, describe_record, find_record_folder
     from colorbench.data.sources.packaged import SAMPLES
+    from colorbench.description_files import metric_hint
     from colorbench.registry import nearest, registered, split_tag
 
     if (folder := find_record_folder(name)) is not None:
@@ -79,7 +80,8 @@ def describe(name: str) -> dict[str, Any]:
         return _model(name)
     named = [plugin.name for kind in ("models", "datasets") for plugin in registered(kind)]
     near = nearest(name, [*protocols, *named, SAMPLES])
-    raise UserError(f"unknown name {name!r}", hint=f"did you mean {near}?" if near else "`colorbench list` shows all")
+    hint = f"did you mean {near}?" if near else metric_hint(name) or "`colorbench list` shows all"
+    raise UserError(f"unknown name {name!r}", hint=hint)
 
 
 def _protocol(name: str) -> dict[str, Any]:

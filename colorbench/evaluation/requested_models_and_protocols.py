@@ -9,6 +9,7 @@ from typing import Any
 
 from colorbench import models as capabilities
 from colorbench.data import Dataset, get_preprocessing
+from colorbench.description_files import metric_hint
 from colorbench.errors import PluginError, UserError
 from colorbench.evaluation.protocol_interfaces import DatasetProtocol, ImageProtocol, ProtocolSpec, Scorer
 from colorbench.evaluation.run_config import RunConfig
@@ -154,7 +155,7 @@ def get_protocol(name: str) -> ImageProtocol | DatasetProtocol:
     Raises:
         UserError: for an unknown name or a broken plugin.
     """
-    return as_protocol(find("protocols", name).load(), name)
+    return as_protocol(find("protocols", name, otherwise=metric_hint).load(), name)
 
 
 def as_protocol(given: object, name: str | None = None) -> ImageProtocol | DatasetProtocol:

@@ -85,7 +85,8 @@ class RatioMetric(Metric):
         """
         for rgb8 in (prediction, target):
             if rgb8.dtype != torch.uint8 or rgb8.dim() != 4 or rgb8.shape[1] != 3:
-                raise ValueError(f"expected (N, 3, H, W) uint8, got {tuple(rgb8.shape)} {rgb8.dtype}")
+                what = f"expected (N, 3, H, W) uint8, got {tuple(rgb8.shape)} {rgb8.dtype}"
+                raise ValueError(f"{what}; colorbench.color.lab_to_rgb8 renders Lab")
         if prediction.shape != target.shape:
             raise ValueError(f"images of different shapes: {tuple(prediction.shape)} and {tuple(target.shape)}")
         statistics = self.statistics(prediction, target)

@@ -54,7 +54,10 @@ def as_colorizer(model: Any, name: str) -> Colorizer:
     Raises:
         UserError: naming the model and what it lacks.
     """
-    hint = "a model has a `card` and a method `colorize` or `colorize_batch`: see examples/plugin"
+    hint = (
+        'add card = ModelCard(title="...") (from colorbench.models) to its class; a model also has a method colorize, '
+        "colorize_batch or forward: see docs/python.md"
+    )
     with one_line(f"{name} has no card", hint=hint):
         card = getattr(model, "card", None)
     if card is None:

@@ -167,9 +167,10 @@ class ImageFolderModel:
             raise InputError(f"{what}, first {first}", where=where, hint=hint)
         if found.missing:
             first = ", ".join(found.missing[:3]) + (" ..." if len(found.missing) > 3 else "")
-            nearest = nearest_name(found.missing[0], found.unused or self._paths)
-            hint = "create them, or leave out the images that have none"
-            what = f"{len(found.missing)} of {len(ids)} images have no prediction: {first}; the folder has {nearest}"
+            hint = "create them, or evaluate only the images that have one, by a list of their names"
+            what = f"{len(found.missing)} of {len(ids)} images have no prediction: {first}"
+            if found.unused:
+                what += f"; the folder has {nearest_name(found.missing[0], found.unused)}, which belongs to no image"
             raise InputError(what, where=where, hint=hint)
         self.remarks = list(self._passed_over)
         if found.by_file_name:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from colorbench.models import BASELINES, CONSTANT_MODEL, display_name
+from colorbench.models import BASELINES, CONSTANT_MODEL, GRAY_MODEL, display_name
 from colorbench.reporting.number_formatting import format_interval, format_number
 from colorbench.results import Metric, Record, shared_weights_note, too_few_images
 from colorbench.stats import significance
@@ -42,38 +42,48 @@ def _own_method(method: str) -> str:
 def difference_from_constant_color(record: Record, headline: str) -> str | None:
     """Return a sentence on whether the headline is significantly better than that of the constant-color baseline.
 
-    A constant color is often a stronger baseline than gray. None if there is no such difference, if the metric has no
-    direction, or if there is no interval.
+    A constant color is often a stronger baseline than gray; where a model is significantly worse than gray, that is
+    said, too. None if there is no such difference, if the metric has no direction, or if there is no interval.
     """
-    if (found := _from_constant_color(record, headline)) is None:
+    if (found := _from_baseline(record, headline, CONSTANT_MODEL)) is None:
         return None
     metric, stated, change = found
     # If the interval of the value undercovers, that of the difference does too.
     doubt = ", but see the warning below" if metric.warning else ""
-    return f"{headline}: {stated} the constant baseline, {change}{doubt}"
+    gray = _from_baseline(record, headline, GRAY_MODEL)
+    worse = f"; {gray[1]} gray, {gray[2]}" if gray is not None and gray[1] == WORSE else ""
+    return f"{headline}: {stated} the constant baseline, {change}{worse}{doubt}"
 
 
 def differences_from_constant_color(records: Sequence[Record], headline: str) -> str | None:
     """Return one line for several models: which are significantly better than the constant baseline, and which not.
 
-    None if it would be empty; see ``difference_from_constant_color``. Baselines and references are left out.
+    Models that are significantly worse than gray are named, too. None if it would be empty; see
+    ``difference_from_constant_color``. Baselines and references are left out.
     """
     models: dict[str, list[str]] = {}
+    gray: list[str] = []
     names = [record.model.name for record in records]
     for record in records:
         if record.model.name in BASELINES or record.model.card.role == "reference":
             continue
-        if (found := _from_constant_color(record, headline)) is not None:
-            _, stated, change = found
-            models.setdefault(stated, []).append(f"{display_name(record.model.name, names)} {change}")
+        name = display_name(record.model.name, names)
+        if (found := _from_baseline(record, headline, CONSTANT_MODEL)) is not None:
+            models.setdefault(found[1], []).append(f"{name} {found[2]}")
+        if (found := _from_baseline(record, headline, GRAY_MODEL)) is not None and found[1] == WORSE:
+            gray.append(f"{name} {found[2]}")
     parts = [f"{stated} the constant baseline: {', '.join(models[stated])}" for stated in sorted(models)]
+    parts += [f"{WORSE} gray: {', '.join(gray)}"] * bool(gray and parts)
     return f"{headline}: {'; '.join(parts)}" if parts else None
 
 
-def _from_constant_color(record: Record, headline: str) -> tuple[Metric, str, str] | None:
-    """Return the metric, how it differs in words, and the difference with its interval."""
+WORSE = "significantly worse than"
+
+
+def _from_baseline(record: Record, headline: str, baseline: str) -> tuple[Metric, str, str] | None:
+    """Return the metric, how it differs in words, and the difference from a baseline with its interval."""
     metric = next((metric for metric in record.metrics if metric.name == headline), None)
-    found = (one for one in record.differences if one.minus == CONSTANT_MODEL and one.metric == headline)
+    found = (one for one in record.differences if one.minus == baseline and one.metric == headline)
     difference = next(found, None)
     if metric is None or metric.higher_is_better is None or difference is None:
         return None

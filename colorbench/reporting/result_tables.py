@@ -77,14 +77,14 @@ class ResultPrinter:
     def remark(self, results: Sequence[Sequence[Record]]) -> None:
         """Print once what a reader must know of the records of one or several protocols."""
         found: dict[str, dict[str, list[str]]] = {}
+        every: dict[str, list[str]] = {}
         for members in results:
-            protocol = name_of_protocol(members[0])
+            protocol, names = name_of_protocol(members[0]), [record.model.name for record in members]
+            every[protocol] = [display_name(name, names) for name in names]
             for record in members:
                 for remark in remarks(record):
-                    found.setdefault(remark, {}).setdefault(protocol, []).append(display_name(record.model.name))
-        every = {
-            name_of_protocol(members[0]): [display_name(record.model.name) for record in members] for members in results
-        }
+                    name = display_name(record.model.name, names)
+                    found.setdefault(remark, {}).setdefault(protocol, []).append(name)
         # Remarks on single models first, each model's together; then what holds for all.
         for remark, holders in sorted(found.items(), key=lambda one: sum(map(len, one[1].values()))):
             self._warn(f"{_holders(holders, every)}{remark}")

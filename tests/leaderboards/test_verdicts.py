@@ -6,6 +6,8 @@ import csv
 import io
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +18,7 @@ from leaderboards.board_page import page, tables
 from leaderboards.board_schema import Board
 from leaderboards.record_collection import collect
 from leaderboards.table_export import board_csv, board_json, board_latex, board_markdown
-from leaderboards.verdicts import different_winners, smoke_tests
+from leaderboards.verdicts import against_baselines, different_winners, smoke_tests
 from tests.support.board import change, derive, folders, measured, rewrite, sign, synthetic
 
 LEAST = "auc_rebalanced"
@@ -43,6 +45,37 @@ def rendered(root: Path) -> tuple[Board, str]:
     board, entries = build(collect([root]))
     assert not board.excluded
     return board, page(board, entries, [], {group.number: [] for group in board.groups})
+
+
+BETTER, SAME, WORSE = (0.5, 2.0), (-1.0, 1.0), (-2.0, -0.5)
+
+
+@pytest.mark.parametrize(
+    ("gray", "constant", "stated"),
+    [
+        ([BETTER, BETTER], [BETTER, BETTER], ""),
+        ([SAME, WORSE], [BETTER, BETTER], " None of them is significantly better than zoo/gray."),
+        ([WORSE, WORSE], [BETTER, BETTER], " All of them are significantly worse than zoo/gray."),
+        ([SAME, SAME], [WORSE, SAME], " None of them is significantly better than zoo/constant or zoo/gray."),
+        ([BETTER, WORSE], [BETTER, BETTER], " b is not significantly better than zoo/gray."),
+        ([BETTER, BETTER, SAME, WORSE], [BETTER] * 4, " c, d are not significantly better than zoo/gray."),
+        (
+            [WORSE],
+            [SAME],
+            " It is not significantly better than zoo/constant. It is significantly worse than zoo/gray.",
+        ),
+    ],
+)
+def test_the_best_models_are_held_against_the_baselines(gray: Any, constant: Any, stated: str) -> None:
+    def differences(minus: str, limits: tuple[float, float]) -> SimpleNamespace:
+        return SimpleNamespace(metric="auc_raw", minus=minus, ci_low=limits[0], ci_high=limits[1])
+
+    column: Any = SimpleNamespace(metric="auc_raw", higher_is_better=True)
+    first: Any = {
+        name: SimpleNamespace(differences=[differences("zoo/gray", one), differences("zoo/constant", other)])
+        for name, one, other in zip("abcd"[: len(gray)], gray, constant, strict=True)
+    }
+    assert against_baselines(first, column) == stated
 
 
 @pytest.mark.parametrize("metric", [LEAST, "auc_raw"])

@@ -93,7 +93,7 @@ def test_missing_images_are_counted_and_the_first_named(tmp_path: Path) -> None:
     save(tmp_path / "p0.png", flat(1))
     ids = [f"p{i}.jpg" for i in range(6)]
     with pytest.raises(
-        RunError, match=r"5 of 6 images have no .*: p1.jpg, p2.jpg, p3.jpg \.\.\.; .* has p0.png"
+        RunError, match=r"5 of 6 images have no prediction: p1.jpg, p2.jpg, p3.jpg \.\.\. \(.*\). Create them, or"
     ) as caught:
         load_model(f"images:{tmp_path}").prepare(tuple(ids))
     assert str(tmp_path) in str(caught.value)

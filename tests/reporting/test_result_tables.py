@@ -72,6 +72,10 @@ def test_a_folder_of_predictions_is_named_in_words(make_record) -> None:
     for shown in ("predictions in a/out ", "predictions in b/out ", "predictions in other ", "zoo/cic.small "):
         assert f"\n{shown}" in text
     assert "images:" not in text
+    stream.truncate(stream.seek(0))
+    noted = [one.model_copy(update={"notes": [f"note {i % 2}"]}) for i, one in enumerate(records)]
+    printer.remark([noted])
+    assert "predictions in a/out, predictions in other: note 0" in stream.getvalue()
     assert "| predictions in other" in as_markdown(records, "auc_raw")
     assert as_markdown(records[:2], "auc_raw").startswith("| predictions ")
 
@@ -134,6 +138,27 @@ def test_of_several_models_one_line_holds_all_against_the_best_single_color(make
         "significantly worse than the constant baseline: x/worse +1.00 [-2.00, -0.50], x/lower +1.00 [-3.00, -0.50]",
     ]
     assert differences_from_constant_color(records[4:], "auc_raw") is None
+
+
+def test_a_model_that_is_better_than_one_color_but_worse_than_gray_is_named(make_record) -> None:
+    def record(name: str, from_gray: tuple[float, float]) -> Record:
+        one = make_record(model=name)
+        values = {"zoo/constant": (0.5, 2.0), "zoo/gray": from_gray}
+        differences = [
+            one.differences[0].model_copy(
+                update={"metric": "auc_raw", "minus": minus, "value": 1.0, "ci_low": low, "ci_high": high}
+            )
+            for minus, (low, high) in values.items()
+        ]
+        return one.model_copy(update={"differences": differences})
+
+    worse, same = record("x/worse", (-2.0, -0.5)), record("x/same", (-2.0, 0.5))
+    better = "significantly better than the constant baseline"
+    one = difference_from_constant_color(worse, "auc_raw")
+    assert one is not None and f"{better}, +1.00 [+0.50, +2.00]; significantly worse than gray, +1.00 [-2.00" in one
+    assert "gray" not in (difference_from_constant_color(same, "auc_raw") or "")
+    several = differences_from_constant_color([worse, same], "auc_raw")
+    assert several is not None and several.endswith("; significantly worse than gray: x/worse +1.00 [-2.00, -0.50]")
 
 
 def test_without_an_interval_nothing_is_stated_of_the_best_single_color(make_record) -> None:
