@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -58,18 +58,19 @@ def metric_hint(name: str) -> str | None:
         return None
     about = {plugin.name: stored_description(plugin) or {} for plugin in registered("protocols")}
     details = {protocol: _dict(one.get("details", {}).get("")) for protocol, one in about.items()}
-    metrics = {
-        protocol: {name: _dict(about) for name, about in _dict(one.get("metrics")).items()}
-        for protocol, one in details.items()
+    metrics = {protocol: _dict(one.get("metrics")) for protocol, one in details.items()}
+    meanings = {
+        protocol: _words(" ".join(str(_dict(one).get("meaning")) for one in metrics[protocol].values()))
+        for protocol in about
     }
-    parameters = {protocol: _dict(one.get("parameters")) for protocol, one in details.items()}
-    for is_meant in (
+    conditions: tuple[Callable[[str], bool], ...] = (
         lambda protocol: wanted in metrics[protocol],
         lambda protocol: wanted in _words(about[protocol].get("title", "")),
         lambda protocol: any(metric.startswith(f"{wanted}_") for metric in metrics[protocol]),
-        lambda protocol: wanted in parameters[protocol] and protocol in _MEASURING,
-        lambda protocol: any(wanted in _words(str(metric.get("meaning", ""))) for metric in metrics[protocol].values()),
-    ):
+        lambda protocol: protocol in _MEASURING and wanted in _dict(details[protocol].get("parameters")),
+        lambda protocol: wanted in meanings[protocol],
+    )
+    for is_meant in conditions:
         if found := [protocol for protocol in about if is_meant(protocol)]:
             which = f"the protocol {found[0]} measures" if len(found) == 1 else f"{', '.join(found[:3])} measure"
             return f"{which} it: see `colorbench show {found[0]}`"

@@ -159,3 +159,12 @@ def test_every_shown_metric_is_explained_beside_the_table(source: Path, tmp_path
     assert "Primary metric, because raw AuC is won by nearly gray predictions" in reading
     assert "Rows are sorted by AuC rebalanced (λ = 0.1)." in reading
     assert "Fidelity: are the colors the true ones?" in reading
+
+
+@pytest.mark.parametrize(("scheme", "drawn"), [("lab/", True), ("images:lab/", False)])
+def test_only_models_are_drawn_against_speed(source: Path, tmp_path: Path, scheme: str, drawn: bool) -> None:
+    for name in ("one", "two"):
+        synthetic(source, tmp_path / name, f"{scheme}{name}", n=40)
+    _, text = rendered(tmp_path)
+    assert ("against speed" in text) == drawn
+    assert ("speed of reading" in text) != drawn
