@@ -9,14 +9,34 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from colorbench.color import lab_to_rgb8
 
 SIDE = 320
 _SCALE = 3
 """Drawn larger and downscaled, for smooth edges."""
-DIGITS = "23457"
+LARGEST = 10.5
+"""Radius of the largest dots in pixels."""
+
+
+def _arc(x: float, y: float, radius: float, start: float, end: float) -> list[tuple[float, float]]:
+    """Return points of an arc; angles in degrees, clockwise from the right."""
+    angles = np.deg2rad(np.linspace(start, end, 16))
+    return [(float(x + radius * np.cos(angle)), float(y + radius * np.sin(angle))) for angle in angles]
+
+
+STROKES = {
+    "2": [[*_arc(160, 122, 62, 190, 395), (102, 260), (226, 260)]],
+    "3": [_arc(152, 111, 51, 205, 450), [(122, 162), (152, 162)], _arc(152, 213, 51, -90, 155)],
+    "4": [[(186, 264), (186, 58), (82, 206), (234, 206)]],
+    "5": [[(214, 62), (118, 62), (112, 152), *_arc(154, 195, 62, -130, 125)]],
+    "7": [[(98, 62), (222, 62), (142, 262)]],
+}
+"""Digit -> lines through its middle, in pixels. They are wide open: in a usual font the lower left of a 5 is so narrow
+that a few dots make it a 6."""
+STROKE_WIDTH = 36
+DIGITS = "".join(STROKES)
 """Digits that are easy to distinguish: 6, 8 and 9 are similar, and so are 1 and 7."""
 PAIRS = (((38.0, 42.0), (-22.0, 38.0)), ((34.0, 14.0), (-24.0, 8.0)))
 """(a, b) of digit and background: they differ along the axis that red-green deficiencies confuse."""
@@ -50,15 +70,16 @@ def digit_mask(digit: str) -> np.ndarray:
 
 def _digit(digit: str) -> np.ndarray:
     image = Image.new("L", (SIDE, SIDE), 0)
-    font = ImageFont.load_default(size=270)
-    ImageDraw.Draw(image).text((SIDE / 2, SIDE / 2), digit, 255, font, "mm", stroke_width=9, stroke_fill=255)
+    draw = ImageDraw.Draw(image)
+    for points in STROKES[digit]:
+        draw.line(points, 255, STROKE_WIDTH, joint="curve")
     return np.asarray(image) > 127
 
 
 def _dots(rng: np.random.Generator) -> list[tuple[float, float, float]]:
     """Draw (x, y, radius) in pixels of dots within a disc that do not touch, the large ones first."""
     found, count = np.empty((4000, 3)), 0
-    for radius, tries in ((10.5, 400), (8.0, 700), (6.0, 1500), (4.2, 2500), (3.0, 2500)):
+    for radius, tries in ((LARGEST, 400), (8.0, 700), (6.0, 1500), (4.2, 2500), (3.0, 2500)):
         angle, distance = rng.uniform(0, 2 * np.pi, tries), np.sqrt(rng.uniform(0, 1, tries))
         reach = distance * (SIDE / 2 - radius - 2)
         for x, y in zip(SIDE / 2 + reach * np.cos(angle), SIDE / 2 + reach * np.sin(angle), strict=True):

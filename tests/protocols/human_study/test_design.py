@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from colorbench.errors import UserError
-from protocols.human_study.build.color_vision_plates import DIGITS, SIDE, digit_mask, draw_plate
+from protocols.human_study.build.color_vision_plates import DIGITS, LARGEST, SIDE, digit_mask, draw_plate
 from protocols.human_study.build.stimulus_files import CLASS_BYTES, encode, files_of
 from protocols.human_study.build.trial_assignment import balance, draw_slots, sentinel_count
 from protocols.human_study.study_folder.design_schema import Slot
@@ -205,6 +205,20 @@ def test_a_digit_is_centered_and_complete(digit: str) -> None:
     for found in (rows, columns):
         assert abs((found[0] + found[-1]) / 2 - SIDE / 2) < 12 and found[-1] - found[0] > SIDE / 4
         assert found[0] > 0 and found[-1] < SIDE - 1, "nothing is cut off"
+
+
+@pytest.mark.parametrize("digit", DIGITS)
+def test_no_opening_of_a_digit_closes_by_a_dot(digit: str) -> None:
+    """A 5 with a narrow lower left is read as a 6, which is not among the choices."""
+    from scipy import ndimage
+
+    away = ndimage.distance_transform_edt(~digit_mask(digit))
+
+    def holes(ground: np.ndarray) -> int:
+        areas = np.bincount(ndimage.label(ground)[0].ravel())[1:]
+        return int((areas > 30).sum()) - 1  # without the ground around the digit
+
+    assert [holes(away > reach * LARGEST) for reach in (0.0, 0.5, 1.0, 1.4)] == [int(digit == "4")] * 4
 
 
 def test_a_plates_digit_stands_out_by_its_hue_and_fades_for_the_color_blind():
