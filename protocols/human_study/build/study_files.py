@@ -10,13 +10,15 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
+from jinja2 import StrictUndefined, Template
+
 from colorbench.storage import write_atomic
 from protocols.human_study.study_folder.codebook_text import codebook
-from protocols.human_study.study_folder.design_schema import DESIGN, Design, Stimulus
+from protocols.human_study.study_folder.design_schema import DESIGN, Design, Stimulus, StudySettings
 from protocols.human_study.study_folder.file_names import FORM, FORM_FOLDER, STIMULI, TEXTS, TEXTS_FOLDER
 
-SECONDS_A_TRIAL = 6.5
-"""Duration estimate for the consent text: two images, the pauses, and the choice."""
+SECONDS_A_CHOICE = 3.0
+"""Estimate for the duration in the consent text."""
 WRITTEN = ("codebook.md", "key.csv")
 BUILDING = ".building"
 """Folder of the predictions until the study is complete."""
@@ -86,15 +88,28 @@ def write_texts(output: Path, design: Design) -> None:
     Until the study is complete, a copy beside the colorizations shows which texts were not edited.
     """
     source = files("protocols.human_study") / TEXTS_FOLDER
-    settings = design.settings
-    minutes = max(1, round((settings.trials + settings.practice) * SECONDS_A_TRIAL / 60) + 1)
-    fields = {"title": design.title, "minutes": minutes, "practice": settings.practice, "trials": settings.trials}
     for name in TEXTS:
         path = output / TEXTS_FOLDER / f"{name}.md"
         if not path.exists() or _is_ours(output, name):
-            text = (source / f"{name}.md").read_text().format(**fields).encode()
+            text = fill_text((source / f"{name}.md").read_text(), design.title, design.settings).encode()
             write_atomic(output / BUILDING / f"{name}.md", text, durable=False)
             write_atomic(path, text)
+
+
+def fill_text(template: str, title: str, settings: StudySettings) -> str:
+    """Return a text for participants in Markdown, from its Jinja template and the settings of the study."""
+    seconds = (settings.lead_ms + settings.gap_ms + 2 * settings.exposure_ms) / 1000 + SECONDS_A_CHOICE
+    exposure = "about a second" if settings.exposure_ms == 1000 else f"{settings.exposure_ms / 1000:g} seconds"
+    return Template(template, keep_trailing_newline=True, undefined=StrictUndefined).render(
+        title=title,
+        minutes=max(1, round((settings.trials + settings.practice) * seconds / 60) + 1),
+        practice=settings.practice,
+        trials=settings.trials,
+        sentinels=settings.sentinels,
+        plates=settings.plates,
+        exposure=exposure,
+        count=lambda number, noun: f"{number} {noun}" if number == 1 else f"{number} {noun}s",
+    )
 
 
 def key_table(stimuli: Sequence[Stimulus]) -> str:

@@ -8,9 +8,10 @@ import { Refused, begin, consent, stimulus, post, who } from "./server.js";
 const AT_ONCE = 4; // stimuli fetched at a time
 const stage = document.getElementById("stage");
 const byId = (id) => document.getElementById(id);
+const RETURN = { prolific: "Please return your submission on Prolific.", mturk: "Please return the HIT." };
 
 function message(title, ...paragraphs) {
-  byId("top").hidden = byId("foot").hidden = true;
+  byId("top").hidden = true;
   const box = document.createElement("div");
   box.className = "screen";
   const head = document.createElement("h1");
@@ -71,10 +72,14 @@ const consentScreen = (known) => ({
     { name: "decline", label: "No, thank you", skip: true },
   ],
   send: async (button) => {
-    if (button === "agree") return void (await guarded(consent(client())));
+    if (button === "agree") {
+      await guarded(consent(client()));
+      return offerWithdrawal();
+    }
     const { redirect } = await guarded(post("decline", { platform: who.platform }));
     if (redirect) location.assign(redirect);
-    return stop("Thank you", "You have not taken part, and nothing is stored. You can close this page.");
+    const next = (!redirect && RETURN[who.platform]) || "You can close this page.";
+    return stop("Thank you", `You have not taken part, and nothing is stored. ${next}`);
   },
 });
 
@@ -151,7 +156,6 @@ function pairTrial(known, index, stimuli) {
 }
 
 function finalScreen({ debrief, code, redirect, submit }) {
-  byId("top").hidden = byId("foot").hidden = true;
   const box = message("Thank you");
   box.innerHTML = `${debrief}<h2>Your completion code</h2><p class="code"></p>`;
   box.querySelector(".code").textContent = code;
@@ -176,6 +180,7 @@ function finalScreen({ debrief, code, redirect, submit }) {
   head.focus();
 }
 
+// Shows the button on every page from now on.
 function offerWithdrawal() {
   byId("foot").hidden = false;
   byId("withdraw").addEventListener("click", () => byId("sure").showModal());
@@ -183,6 +188,7 @@ function offerWithdrawal() {
   byId("leave").addEventListener("click", async () => {
     await post("withdraw");
     byId("sure").close();
+    byId("foot").hidden = true;
     message("You have withdrawn", "All your data is deleted. You can close this page.");
   });
 }
@@ -196,6 +202,7 @@ async function main() {
   }
   const known = await begin();
   document.title = known.title;
+  if (known.stage !== "new") offerWithdrawal();
   if (known.stage === "complete") return finalScreen(await post("finish", { submit_to: who.submit_to ?? "" }));
 
   const stimuli = {};
@@ -208,7 +215,6 @@ async function main() {
     type: jsPsychCallFunction,
     async: true,
     func: (done) => load(jsPsych.getDisplayElement(), known.next, known.total, stimuli).then(done),
-    on_start: () => offerWithdrawal(),
   });
   timeline.push({
     type: ScreenPlugin,

@@ -60,7 +60,7 @@ def test_all_pages_of_a_participant(built: Path, browser: Any, tmp_path: Path) -
         visitor.look("instructions")
         visitor.press("Withdraw my answers")
         visitor.look("withdrawal")
-        visitor.press("Stay in the study")
+        visitor.press("Keep my answers")
         visitor.press("Start")
         for index in range(PRACTICE):
             page.get_by_role("button", name="The first").wait_for()
