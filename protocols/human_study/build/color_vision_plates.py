@@ -26,7 +26,8 @@ def _arc(x: float, y: float, radius: float, start: float, end: float) -> list[tu
     return [(float(x + radius * np.cos(angle)), float(y + radius * np.sin(angle))) for angle in angles]
 
 
-STROKES = {
+_Line = list[tuple[float, float]]
+STROKES: dict[str, list[_Line]] = {
     "2": [[*_arc(160, 122, 62, 190, 395), (102, 260), (226, 260)]],
     "3": [_arc(152, 111, 51, 205, 450), [(122, 162), (152, 162)], _arc(152, 213, 51, -90, 155)],
     "4": [[(186, 264), (186, 58), (82, 206), (234, 206)]],

@@ -100,7 +100,7 @@ def fill_text(template: str, title: str, settings: StudySettings) -> str:
     """Return a text for participants in Markdown, from its Jinja template and the settings of the study."""
     seconds = (settings.lead_ms + settings.gap_ms + 2 * settings.exposure_ms) / 1000 + SECONDS_A_CHOICE
     exposure = "about a second" if settings.exposure_ms == 1000 else f"{settings.exposure_ms / 1000:g} seconds"
-    return Template(template, keep_trailing_newline=True, undefined=StrictUndefined).render(
+    text: str = Template(template, keep_trailing_newline=True, undefined=StrictUndefined).render(
         title=title,
         minutes=max(1, round((settings.trials + settings.practice) * seconds / 60) + 1),
         practice=settings.practice,
@@ -110,6 +110,7 @@ def fill_text(template: str, title: str, settings: StudySettings) -> str:
         exposure=exposure,
         count=lambda number, noun: f"{number} {noun}" if number == 1 else f"{number} {noun}s",
     )
+    return text
 
 
 def key_table(stimuli: Sequence[Stimulus]) -> str:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections import Counter
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 from anyio.to_thread import run_sync
-from jinja2 import Template
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from colorbench.reporting import page_environment
 from protocols.human_study.server.admin_authentication import COOKIE, is_admin, require_admin
+from protocols.human_study.server.http_refusals import template, up
 from protocols.human_study.server.http_requests import read_body
 from protocols.human_study.server.participant_deletion import forget
 from protocols.human_study.server.response_store import Refusal
@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from protocols.human_study.server.served_study import Study
 
 HOURS = 12
+CODES = "completion-codes.csv"
 PENDING = (
-    "The write-ahead log still holds data of a participant who withdrew, because another program reads the database. "
+    "The write-ahead log still holds deleted data of a participant, because another program reads the database. "
     "It is emptied when that program has finished: close it, then reload this page."
 )
 
@@ -37,7 +38,7 @@ async def page(request: Request) -> Response:
     """Handle GET admin: return the form for the token, or the study's state."""
     study: Study = request.app.state.study
     if not is_admin(request):
-        response = _html("login.html", status=401, title=study.design.title, wrong=False)
+        response = _html("login.html", status=401, title=study.design.title, up=up(request), wrong=False)
         if COOKIE in request.cookies:  # of an earlier token; it would count as a wrong one each time
             response.delete_cookie(COOKIE, path=f"{study.base}/admin")
         return response
@@ -46,10 +47,12 @@ async def page(request: Request) -> Response:
 
 
 async def login(request: Request) -> Response:
-    """Handle POST admin/login: exchange the token for a cookie."""
+    """Handle POST admin/login: exchange the token for a cookie. GET, as by a reload, leads to the form."""
     study: Study = request.app.state.study
+    if request.method != "POST":
+        return RedirectResponse(f"{study.base}/admin", status_code=303)
     if not is_admin(request, form_token=await _field(request, "token")):
-        return _html("login.html", status=401, title=study.design.title, wrong=True)
+        return _html("login.html", status=401, title=study.design.title, up=up(request), wrong=True)
     response = RedirectResponse(f"{study.base}/admin", status_code=303)
     response.set_cookie(
         COOKIE,
@@ -118,13 +121,29 @@ def state_of(study: Study) -> dict[str, Any]:
         "responses": len(responses),
         "total": study.design.settings.practice + study.design.settings.trials,
         "participants": [
-            {**row, "done": done[row["participant"]]}
+            {**row, "done": done[row["participant"]], "code": _code(study, row)}
             for row in table.astype(object).where(table.notna(), None).to_dict("records")
         ],
         "notices": [*([PENDING] if study.store.deletion_pending else []), *advice(study.folder)],
         "downloads": list(DOWNLOADS),
         "address": address,
     }
+
+
+def _code(study: Study, row: Mapping[Any, Any]) -> str:
+    """Return the completion code of a participant who has finished; empty for others, who have not seen one."""
+    return study.completion_code(row["participant"], row["platform"]) if row["status"] == "complete" else ""
+
+
+def _codes(study: Study) -> bytes:
+    """Return the completion codes as CSV; they are in no exported table, since platforms know whose they are."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["participant", "platform", "completion_code"])
+    for row in study.store.rows("participants"):
+        if row["status"] == "complete":
+            writer.writerow([row["participant"], row["platform"], _code(study, row)])
+    return buffer.getvalue().encode()
 
 
 def _responses(study: Study, form: Callable[[Any], bytes]) -> bytes:
@@ -141,6 +160,7 @@ DOWNLOADS: dict[str, tuple[Callable[[Study], bytes], str]] = {
     "responses.parquet": (lambda study: _responses(study, as_parquet), _PARQUET),
     "participants.csv": (lambda study: _participants(study, as_csv), "text/csv"),
     "participants.parquet": (lambda study: _participants(study, as_parquet), _PARQUET),
+    CODES: (_codes, "text/csv"),
     "codebook.md": (lambda study: codebook(study.design).encode(), "text/markdown"),
 }
 
@@ -157,10 +177,5 @@ async def _field(request: Request, name: str) -> str:
     return (await _fields(request)).get(name, "")
 
 
-@lru_cache(maxsize=2)
-def _template(file: str) -> Template:
-    return page_environment("protocols.human_study").get_template(file)
-
-
 def _html(file: str, /, status: int = 200, **values: Any) -> HTMLResponse:
-    return HTMLResponse(_template(file).render(**values), status_code=status)
+    return HTMLResponse(template(file).render(**values), status_code=status)

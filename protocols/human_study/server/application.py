@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from protocols.human_study.server import admin_page, http_refusals, participant_routes
+from protocols.human_study.server import admin_page, participant_routes
 from protocols.human_study.server.http_refusals import refused
 from protocols.human_study.server.http_requests import Headers
 from protocols.human_study.server.response_store import Refusal
@@ -44,7 +44,7 @@ def make_app(study: Study) -> Starlette:
             posts("withdraw", participant_routes.withdraw),
             Route("/api/stimuli/{trial}/{position}", participant_routes.stimulus),
             Route("/admin", admin_page.page),
-            Route("/admin/login", admin_page.login, methods=["POST"]),
+            Route("/admin/login", admin_page.login, methods=["GET", "POST"]),
             Route("/admin/logout", admin_page.logout, methods=["POST"]),
             Route("/admin/delete", admin_page.delete, methods=["POST"]),
             Route("/admin/{name}", admin_page.download),
@@ -52,7 +52,6 @@ def make_app(study: Study) -> Starlette:
         ],
         middleware=[Middleware(Headers, https=study.https)],
         exception_handlers={
-            http_refusals.TooOften: participant_routes.refused_often,
             Refusal: refused,
             404: not_found,
             405: _wrong_method,
@@ -69,4 +68,4 @@ async def _health(request: Request) -> Response:
 
 
 def _wrong_method(request: Request, error: Exception) -> Response:
-    return JSONResponse({"detail": "Not by this method."}, status_code=405)
+    return refused(request, Refusal(405, "Not by this method."))

@@ -14,15 +14,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from protocols.human_study.server import request_schemas
-from protocols.human_study.server.http_refusals import too_often
+from protocols.human_study.server.http_refusals import TooOften
 from protocols.human_study.server.http_requests import TURK, address_of, read_json
+from protocols.human_study.server.participant_deletion import forget
 from protocols.human_study.server.rate_limit import Rate
 from protocols.human_study.server.response_store import Known, Refusal
 
 if TYPE_CHECKING:
     from protocols.human_study.server.served_study import Study
-from protocols.human_study.server.http_refusals import TooOften
-from protocols.human_study.server.participant_deletion import forget
 
 T = TypeVar("T")
 PROLIFIC = "https://app.prolific.com/submissions/complete?cc="
@@ -93,6 +92,8 @@ async def begin(request: Request) -> Response:
     if known is None and (body.who.worker or body.who.session):
         found = await _in_thread(study.store.find, body.who.platform, body.who.worker, body.who.session)
         known = await _in_thread(study.store.open, found) if found else None
+    if known is None:  # before anybody reads the consent text in vain
+        await _in_thread(study.store.check_free, body.who.platform)
     return JSONResponse(_session(study, known))
 
 
@@ -173,9 +174,8 @@ async def finish(request: Request) -> Response:
     participant = _participant(request)
     body = await read_json(request, request_schemas.Finish)
     platform = await _in_thread(study.store.finish, participant)
-    code, redirect, submit = study.secrets.completion_code(participant), None, None
+    code, redirect, submit = study.completion_code(participant, platform), None, None
     if platform == "prolific" and study.options.prolific_code:
-        code = study.options.prolific_code
         redirect = PROLIFIC + code
     if platform == "mturk" and body.submit_to.rstrip("/") in TURK:
         submit = f"{body.submit_to.rstrip('/')}/mturk/externalSubmit"
@@ -191,12 +191,6 @@ async def withdraw(request: Request) -> Response:
     await _in_thread(forget, study, participant)
     pending = await _in_thread(lambda: study.store.deletion_pending)
     return JSONResponse({"deleted": True, "pending": pending})
-
-
-def refused_often(request: Request, error: Exception) -> Response:
-    """Return the refusal of a participant's request, status 429."""
-    assert isinstance(error, TooOften)
-    return too_often(error.seconds)
 
 
 def _device(request: Request, client: request_schemas.Client) -> dict[str, str]:

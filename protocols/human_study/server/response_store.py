@@ -28,6 +28,13 @@ Stage = Literal["new", "consented", "ready", "complete"]
 ENDED_PER_SLOT = 50
 """Number of participants per slot after which it is not reassigned any more, so that the data stay bounded."""
 
+TAKEN = "All places in this study are taken at the moment. Thank you for your interest."
+ELSEWHERE = (
+    "You have already started. Please continue in the browser in which you started, or write to the researchers."
+)
+RETURN = {"prolific": " Please return your submission on Prolific.", "mturk": " Please return the HIT."}
+"""Platform -> what somebody does who cannot take part; appended to a message."""
+
 _BUSY_MS = 5000
 _READER_SECONDS = 1.0
 """Seconds that a deletion waits for a reader; other participants wait meanwhile."""
@@ -118,15 +125,22 @@ class Store:
         """
         digest, proof = self._hashes(platform, worker, session)
         with self._lock:
-            row = self._db.execute(
-                "SELECT participant, session_hash FROM participants WHERE worker_hash = ?", (digest,)
-            ).fetchone()
+            row = self._by_worker(digest)
         if row is None:
             return None
         # Laboratory ids are not secret: only the browser that started, with its token, may continue.
         if row["session_hash"] != proof or (platform == "lab" and worker):
-            raise Refusal(409, "You have already taken part, or started in another browser. Please continue there.")
+            raise _known_elsewhere(row)
         return str(row["participant"])
+
+    def check_free(self, platform: str) -> None:
+        """Check that a new participant would get a slot.
+
+        Raises:
+            Refusal: if all slots are taken.
+        """
+        with self._lock:
+            self._free_slot(platform)
 
     def open(self, participant: str) -> Known:
         """Count a load of the page; return the progress of the participant.
@@ -166,21 +180,14 @@ class Store:
         """
         digest, proof = self._hashes(platform, worker, session)
         with self._transaction() as db:
-            row = db.execute(
-                "SELECT participant, session_hash FROM participants WHERE worker_hash = ?", (digest,)
-            ).fetchone()
+            row = self._by_worker(digest)
             if row is not None:
                 if row["session_hash"] != proof:
-                    raise Refusal(409, "You have already taken part.")
+                    raise _known_elsewhere(row)
                 return str(row["participant"])
-            now = self.clock()
+            free, now = self._free_slot(platform), self.clock()
             expired = (now - self.lease_seconds,)
             db.execute("UPDATE participants SET status = 'expired' WHERE status = 'active' AND seen < ?", expired)
-            (total,) = db.execute("SELECT count(*) FROM participants").fetchone()
-            taken = {slot for (slot,) in db.execute("SELECT slot FROM participants WHERE status != 'expired'")}
-            free = next((slot.id for slot in self.design.slots if slot.id not in taken), None)
-            if free is None or total >= ENDED_PER_SLOT * len(self.design.slots):
-                raise Refusal(409, "All places in this study are taken at the moment. Thank you for your interest.")
             participant = token_hex(6)
             db.execute(
                 "INSERT INTO participants VALUES (?, ?, ?, ?, ?, 'active', ?, ?, NULL, 1, NULL, NULL, ?)",
@@ -283,6 +290,21 @@ class Store:
             f"{platform} session", session
         )
 
+    def _by_worker(self, digest: str) -> sqlite3.Row | None:
+        query = "SELECT participant, session_hash, platform, status FROM participants WHERE worker_hash = ?"
+        row: sqlite3.Row | None = self._db.execute(query, (digest,)).fetchone()
+        return row
+
+    def _free_slot(self, platform: str) -> str:
+        """Return the first slot that nobody has, or whose lease has expired; refuse if there is none."""
+        query = "SELECT slot FROM participants WHERE status = 'complete' OR status = 'active' AND seen >= ?"
+        taken = {slot for (slot,) in self._db.execute(query, (self.clock() - self.lease_seconds,))}
+        (total,) = self._db.execute("SELECT count(*) FROM participants").fetchone()
+        free = next((slot.id for slot in self.design.slots if slot.id not in taken), None)
+        if free is None or total >= ENDED_PER_SLOT * len(self.design.slots):
+            raise Refusal(409, TAKEN + RETURN.get(platform, ""))
+        return free
+
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
@@ -308,7 +330,8 @@ class Store:
         if row["status"] == "expired":
             query = "SELECT 1 FROM participants WHERE slot = ? AND status != 'expired'"
             if db.execute(query, (row["slot"],)).fetchone():
-                raise Refusal(410, "You were inactive for too long, and another participant has your place. Thank you.")
+                told = "You were inactive for too long, and another participant has your place. Thank you."
+                raise Refusal(410, told + RETURN.get(row["platform"], ""))
             db.execute("UPDATE participants SET status = 'active' WHERE participant = ?", (participant,))
         if row["status"] != "complete":
             db.execute("UPDATE participants SET seen = ? WHERE participant = ?", (self.clock(), participant))
@@ -321,3 +344,10 @@ class Store:
         if row["status"] == "complete":
             stage = "complete"
         return Known(participant, stage, done, self.slots[row["slot"]])
+
+
+def _known_elsewhere(row: sqlite3.Row) -> Refusal:
+    """Return the refusal of a known worker who comes with another browser or session."""
+    if row["status"] != "complete":
+        return Refusal(409, ELSEWHERE)
+    return Refusal(409, "You have already finished. Thank you." + RETURN.get(row["platform"], ""))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import signal
+import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +19,8 @@ from protocols.human_study.study_folder.design_schema import read_design
 from protocols.human_study.study_folder.file_names import DATA, TEXTS, TEXTS_FOLDER
 from protocols.human_study.study_folder.outdated_analyses import advice
 from protocols.human_study.study_folder.response_export import export
+
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def serve(
@@ -35,8 +39,6 @@ def serve(
         UserError: for a folder that is not a study, texts that still contain a placeholder (unless allowed), an
             address that is in use, or a study that is already served.
     """
-    import socket
-
     import uvicorn
 
     read_design(folder)
@@ -56,7 +58,7 @@ def serve(
         lock.release()
         raise UserError(f"cannot listen on {host}:{port}: {error.strerror}", hint="choose another --port") from error
     study = open_study(folder, options, admin_token)
-    for line in _greeting(study, f"http://{host}:{listening.getsockname()[1]}"):
+    for line in greeting(study, host, listening.getsockname()[1]):
         say(line)
     config = uvicorn.Config(
         make_app(study),
@@ -85,13 +87,46 @@ def serve(
         say(line)
 
 
-def _greeting(study: Study, local: str) -> list[str]:
-    address = (study.options.public_url or local).rstrip("/")
+def greeting(study: Study, host: str, port: int) -> list[str]:
+    """Return the lines that ``study serve`` prints when it listens on an address of this machine."""
+    public, online = study.options.public_url, "to go online, use an https reverse proxy and --public-url"
+    address = (public or f"http://{_in_address(host)}:{port}").rstrip("/")
     lines = [
         f"participants: {address}/",
         f"admin:        {address}/admin   token: {study.secrets.admin_token}",
         "stop with Ctrl-C; every acknowledged response is on disk",
     ]
-    if study.options.public_url is None:
-        lines.insert(2, "reachable from this machine only; to go online, use an https reverse proxy and --public-url")
+    if public is None and _loopback(host):
+        lines.insert(2, f"reachable from this machine only; {online}")
+    elif public is None:
+        lines.insert(2, f"reachable from the network, without https: use a trusted network only; {online}")
     return lines
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _in_address(host: str) -> str:
+    """Return what participants use in an address for the host that the server listens on."""
+    try:
+        found = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if found.is_unspecified:  # all networks of this machine
+        found = _own_address(found)
+    return f"[{found}]" if found.version == 6 else str(found)
+
+
+def _own_address(every: _Address) -> _Address:
+    """Return the address of this machine in its main network; the loopback address without a network."""
+    six = every.version == 6
+    with socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("2001:db8::1" if six else "192.0.2.1", 9))  # chooses the network; sends nothing
+        except OSError:
+            return ipaddress.ip_address("::1" if six else "127.0.0.1")
+        return ipaddress.ip_address(probe.getsockname()[0].partition("%")[0])

@@ -8,11 +8,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from colorbench.errors import UserError
+from protocols.human_study.server.http_refusals import refused
 from protocols.human_study.server.rate_limit import Limiter, Rate, Rates
-from protocols.human_study.server.response_store import Store
+from protocols.human_study.server.response_store import Refusal, Store
 from protocols.human_study.server.secrets_and_tokens import Secrets, load_secrets
 from protocols.human_study.server.study_texts import read_texts
 from protocols.human_study.study_folder.design_schema import Design, read_design
@@ -80,6 +81,12 @@ class Study:
         """Whether participants connect by https."""
         return (self.options.public_url or "").startswith("https://")
 
+    def completion_code(self, participant: str, platform: str) -> str:
+        """Return the code on the last page of a participant; on Prolific it may be one code for all."""
+        if platform == "prolific" and self.options.prolific_code:
+            return self.options.prolific_code
+        return self.secrets.completion_code(participant)
+
     @property
     def base(self) -> str:
         """Path of the public address, without a trailing slash."""
@@ -131,7 +138,7 @@ async def asset(request: Request) -> Response:
 
 def not_found(request: Request, error: Exception) -> Response:
     """Return the response for a path that does not exist."""
-    return JSONResponse({"detail": "Not found."}, status_code=404)
+    return refused(request, Refusal(404, "Not found."))
 
 
 def _file(path: Path) -> tuple[bytes, str]:

@@ -15,7 +15,7 @@ RECORDS = "records"
 
 
 def note_withdrawal(folder: Path) -> None:
-    """Store that a participant withdrew, and when, but not who it was."""
+    """Store that a participant's data were deleted, and when, but not whose."""
     noted = _noted(folder)
     after = {"withdrawals": noted.get("withdrawals", 0) + 1, "last": time.time()}
     write_atomic(Path(folder) / DATA / NOTED, json.dumps(after).encode())
@@ -34,7 +34,7 @@ def outdated(folder: Path) -> list[Path]:
 def advice(folder: Path) -> list[str]:
     """Return lines on what to recompute or remove after a withdrawal; empty if nothing is outdated."""
     stale = outdated(folder)
-    lines = [f"made before a participant withdrew: {path}" for path in stale]
+    lines = [f"made before the data of a participant were deleted: {path}" for path in stale]
     if lines:
         lines.append(
             f"run `colorbench study analyze {folder}` again and remove the records above; also replace copies of "

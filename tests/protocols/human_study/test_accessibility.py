@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +10,13 @@ import pytest
 from protocols.human_study.analysis.analysis_files import write
 from protocols.human_study.analysis.fooling_rates import analyze
 from protocols.human_study.analysis.response_reading import read_study_data
-from tests.protocols.human_study.test_browser import Participant, built
+from tests.protocols.human_study.test_browser import SHOTS, Participant, built
 from tests.support.browser import OpenedPage, page_faults
 from tests.support.study import ADMIN, PRACTICE, TRIALS, copy_of, served
 from tests.support.study_responses import METHODS, SENTINEL, make_design, make_study_data, write_study
 
 pytest.importorskip("axe_playwright_python.sync_playwright")
 __all__ = ["built"]  # the fixture
-SHOTS = os.environ.get("COLORBENCH_PAGE_SHOTS")
-"""Folder for captures of the pages, to be looked at; none by default."""
 
 
 class Visitor(Participant):
@@ -46,7 +43,7 @@ def test_all_pages_of_a_participant(built: Path, browser: Any, tmp_path: Path) -
         page = visitor.page
         visitor.look("consent")
         visitor.consent()
-        page.get_by_text("Your color vision").wait_for()
+        page.get_by_role("heading", name="Your color vision").wait_for()
         visitor.look("color-vision")
         page.get_by_label("Yes, as far as I know").check()
         visitor.press("Continue")

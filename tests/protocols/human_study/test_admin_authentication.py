@@ -78,6 +78,27 @@ def test_wrong_tokens_close_every_way_to_right_and_wrong_ones_alike(client: Any,
     assert bearer("/admin/responses.csv")(client, ADMIN).status_code == 200
 
 
+def test_a_browser_gets_pages_that_lead_on_and_tell_nothing(client: Any) -> None:
+    browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    for path, status in {
+        "/admin/responses.csv": 401,
+        "/admin/unknown": 404,
+        "/admin/": 404,
+        "/admin/delete": 404,
+    }.items():
+        page = client.get(path, headers=browser)
+        assert page.status_code == status and 'href="../admin"' in page.text and 'href="../admin.css"' in page.text
+    assert client.get("/admin/login", headers=browser).headers["location"] == "/admin"
+    assert "json" in client.get("/admin/unknown").headers["content-type"]
+    pages = [client.post("/admin/login", data={"token": f"guess {i}"}, headers=browser) for i in range(ATTEMPTS)]
+    assert all('action="../admin/login"' in page.text and "Wrong token" in page.text for page in pages)
+    client.now += 1.5
+    right, wrong = (client.post("/admin/login", data={"token": token}, headers=browser) for token in (ADMIN, "x"))
+    assert right.status_code == wrong.status_code == 429 and "Wait 9 seconds" in right.text
+    assert right.content == wrong.content and right.headers == wrong.headers
+    assert right.headers["retry-after"] == "9"
+
+
 def test_ways_share_their_attempts(client: Any) -> None:
     ways = [form, cookie, query, bearer("/admin/participants.csv")]
     assert [way(client, "wrong").status_code for way in ways] == [401, 401, 401, 429]

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from colorbench.errors import UserError
 from protocols.human_study.build.jspsych import jspsych_files
+from protocols.human_study.server.rate_limit import Rate
 from protocols.human_study.server.request_schemas import Response
 from tests.support.browser import OpenedPage
-from tests.support.study import ADMIN, PRACTICE, TRIALS, body_of, build_small, copy_of, served, slot_of
+from tests.support.study import ADMIN, GENEROUS, PRACTICE, TRIALS, body_of, build_small, copy_of, served, slot_of
+from tests.support.study import Participant as Requester
 
 pytest.importorskip("playwright.sync_api")
 ALL = PRACTICE + TRIALS
+SHOTS = os.environ.get("COLORBENCH_PAGE_SHOTS")
+"""Folder for captures of the pages, to be looked at; none by default."""
 
 
 @pytest.fixture(scope="module")
@@ -45,11 +53,13 @@ class Participant(OpenedPage):
         self.page.get_by_label("I have read").check()
         self.press("Take part")
 
-    def screening(self) -> None:
+    def screening(self, holds: Callable[[], bool] = lambda: True) -> None:
+        """Respond to the question and the plates, on each of which something holds."""
         self.page.get_by_label("Yes, as far as I know").check()
         self.press("Continue")
         for number in (1, 2):
             self.page.get_by_text(f"Image {number} of 2").wait_for()
+            assert holds()
             self.page.get_by_label("3", exact=True).check(force=True)
             self.press("Continue")
 
@@ -85,10 +95,16 @@ def rows_of(study: Any, table: str = "responses") -> list[Any]:
 def test_a_session_by_mouse_and_keys_with_a_reload_in_the_middle(built: Path, browser: Any, tmp_path: Path):
     with served(copy_of(built, tmp_path / "study")) as (address, study):
         visitor = Participant(browser, address)
+        withdraw = visitor.page.get_by_role("button", name="Withdraw my answers")
+        visitor.page.get_by_role("button", name="Take part").wait_for()
+        assert not withdraw.is_visible()  # nothing is stored yet
         visitor.consent()
-        visitor.screening()
+        visitor.page.get_by_role("heading", name="Your color vision").wait_for()
+        assert withdraw.is_visible()
+        visitor.screening(lambda: withdraw.is_visible())
         told = visitor.practice()
         visitor.press("Start")
+        assert withdraw.is_visible()
         visitor.choose("key")
         visitor.page.get_by_text(f"Pair 2 of {TRIALS}").wait_for()
         visitor.page.reload()
@@ -121,7 +137,11 @@ def test_a_session_by_mouse_and_keys_with_a_reload_in_the_middle(built: Path, br
         assert all(response["reaction_ms"] > 0 and response["focus_losses"] == 0 for response in responses)
         assert visitor.troubles == [] and visitor.foreign() == []
         visitor.page.goto(address)  # who finished sees the code again, not a second session
-        assert visitor.end() == code
+        assert visitor.end() == code and withdraw.is_visible()
+        visitor.press("Withdraw my answers")
+        visitor.press("Delete my answers")
+        visitor.page.get_by_text("You have withdrawn").wait_for()
+        assert not withdraw.is_visible() and rows_of(study, "participants") == []
         visitor.context.close()
 
 
@@ -169,7 +189,7 @@ def test_two_at_once_on_a_phone_and_by_keyboard_alone(built: Path, browser: Any,
         one.consent()
         by_keyboard(two.page, ["Tab", "Space", "Tab", "Space", "Tab", "Enter"])
         one.screening()
-        two.page.get_by_text("Your color vision").wait_for()
+        two.page.get_by_role("heading", name="Your color vision").wait_for()
         by_keyboard(two.page, ["Tab", "Space", "Tab", "Enter"])
         for number in (1, 2):
             two.page.get_by_text(f"Image {number} of 2").wait_for()
@@ -239,8 +259,7 @@ def test_preview_decline_and_withdrawal(built: Path, browser: Any, tmp_path: Pat
         assert rows_of(study, "participants") == []
         preview.page.reload()
         preview.consent()
-        preview.screening()
-        preview.page.get_by_role("button", name="Start").wait_for()
+        preview.page.get_by_role("heading", name="Your color vision").wait_for()
         assert len(rows_of(study, "participants")) == 1
         preview.press("Withdraw my answers")
         preview.press("Delete my answers")
@@ -288,6 +307,70 @@ def test_the_turk_gets_its_form_and_the_admin_a_page(built: Path, browser: Any, 
         admin.page.get_by_text("No participants yet").wait_for()
         assert rows_of(study, "participants") == []
         assert admin.troubles == []
+        admin.context.close()
+
+
+def test_a_mistyped_token_costs_nothing_and_many_cost_a_wait(built: Path, browser: Any, tmp_path: Path):
+    rates = replace(GENEROUS, logins=Rate(2, 0.1))
+    with served(copy_of(built, tmp_path / "study"), rates=rates) as (address, study):
+        admin = Participant(browser, f"{address}/admin")
+
+        def log_in(token: str) -> None:
+            admin.page.get_by_label("Token").fill(token)
+            admin.press("Open")
+
+        def styled() -> bool:
+            return admin.page.evaluate("getComputedStyle(document.querySelector('main')).backgroundColor") == (
+                "rgb(255, 255, 255)"
+            )
+
+        log_in("mistyped")
+        admin.page.get_by_text("Wrong token.").wait_for()
+        assert styled()
+        admin.page.goto(f"{address}/admin/login")
+        log_in(ADMIN)
+        admin.page.get_by_role("heading", name="Participants").wait_for()
+        admin.press("Log out")
+        log_in("mistyped")
+        log_in("mistyped")
+        admin.page.get_by_text("seconds, then").wait_for()
+        assert styled()
+        study.limiter.__init__()
+        admin.page.get_by_role("link", name="open the admin page").click()
+        log_in(ADMIN)
+        admin.page.get_by_role("heading", name="Participants").wait_for()
+        admin.context.close()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_nothing_on_the_admin_page_is_cut_off(built: Path, browser: Any, tmp_path: Path, width: int):
+    folder = copy_of(built, tmp_path / ("study" * 20))
+    page = folder / "analysis" / "analysis.html"
+    page.parent.mkdir()
+    page.write_text("")
+    os.utime(page, (1e9, 1e9))
+    with served(folder) as (address, study), httpx.Client(base_url=address) as client:
+        for number in range(2):
+            Requester(client, f"L{number}").join().play().post("finish", {"submit_to": ""})
+        Requester(client, "L2").join().post("withdraw")
+        admin = Participant(browser, f"{address}/admin", viewport={"width": width, "height": 900})
+        admin.page.get_by_label("Token").fill(ADMIN)
+        admin.press("Open")
+        admin.page.get_by_text("Delete", exact=True).first.click()
+        button = admin.page.get_by_role("button", name="permanently").first
+        button.wait_for()
+        if SHOTS is not None:
+            admin.page.screenshot(path=Path(SHOTS) / f"admin-open-{width}.png", full_page=True)
+        assert admin.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+        card = admin.page.locator("main").bounding_box()
+        for notice in admin.page.locator(".notice").all():
+            box = notice.bounding_box()
+            assert box["x"] >= card["x"] and box["x"] + box["width"] <= card["x"] + card["width"]
+            assert notice.evaluate("one => one.scrollWidth - one.clientWidth") <= 0
+        assert "completion" in admin.page.locator("thead").last.inner_text()
+        if width == 1280:  # on a phone the table is scrolled
+            box, table = button.bounding_box(), admin.page.get_by_role("region", name="Participants").bounding_box()
+            assert box["x"] + box["width"] <= table["x"] + table["width"]
         admin.context.close()
 
 

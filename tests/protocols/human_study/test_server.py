@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import ipaddress
 import json
 import stat
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pandas
 import pytest
@@ -19,6 +21,7 @@ from protocols.human_study.cli import app
 from protocols.human_study.server.rate_limit import Limiter, Rate, Rates
 from protocols.human_study.server.response_store import Refusal, Store
 from protocols.human_study.server.secrets_and_tokens import load_secrets
+from protocols.human_study.server.serve import greeting
 from protocols.human_study.study_folder.design_schema import PARTICIPANTS, RESPONSES, read_design
 from protocols.human_study.study_folder.response_export import export
 from tests.support.study import ADMIN, GENEROUS, PRACTICE, TRIALS, Participant, body_of, build_small, copy_of, routes
@@ -167,13 +170,37 @@ def test_a_consent_that_arrives_twice_is_one_and_a_worker_takes_part_once(study:
         again = Participant(client, "P1", "secret session", "prolific")  # another browser, the platform's own session
         assert again.begin().json()["token"] == token
         stranger = Participant(client, "P1", "guessed", "prolific")
-        assert stranger.begin().status_code == 409 and stranger.consent().status_code == 409
+        elsewhere = "Please continue in the browser in which you started, or write to the researchers."
+        for refusal in (stranger.begin(), stranger.consent()):
+            assert refusal.status_code == 409 and elsewhere in refusal.json()["detail"]
         lab = Participant(client, "L7", "s", "lab").join()
         assert (
             Participant(client, "L7", "s", "lab").begin().status_code == 409
         )  # an id of the laboratory proves nothing
         assert lab.begin().status_code == 200
+        lab.play().post("finish", {"submit_to": ""})
+        finished = Participant(client, "L7", "s", "lab").begin()
+        assert finished.status_code == 409 and finished.json()["detail"] == "You have already finished. Thank you."
         assert len(client.study.store.rows("participants")) == 2
+
+
+def test_a_full_study_says_so_before_the_consent_text(study: Path):
+    with routes(study) as client:
+        members = [Participant(client, f"L{number}").join() for number in range(6)]
+        for platform, told in {
+            "lab": "interest.",
+            "prolific": "your submission on Prolific.",
+            "mturk": "the HIT.",
+        }.items():
+            late = Participant(client, "late", "s", platform)
+            for refusal in (late.begin(), late.consent()):
+                assert refusal.status_code == 409
+                assert refusal.json()["detail"].startswith("All places") and refusal.json()["detail"].endswith(told)
+        assert members[0].begin().status_code == 200
+        now = client.study.store.clock()
+        client.study.store.clock = lambda: now + 1801
+        late = Participant(client, "late", "s", "prolific")
+        assert late.begin().status_code == 200 and late.consent().status_code == 200
 
 
 def test_platforms_get_their_way_back(study: Path):
@@ -232,12 +259,46 @@ def test_the_admins_page_shows_progress_and_deletes(study: Path):
         assert reply.status_code == 303 and all(word in cookie for word in ("httponly", "samesite=strict"))
         page = client.get("/admin").text
         assert "1 of 6" in page and participant.id in page
+        code, waiting = client.study.secrets.completion_code(participant.id), Participant(client, "L2").join()
+        assert code in page
+        codes = client.get("/admin/completion-codes.csv").text.splitlines()
+        assert codes == ["participant,platform,completion_code", f"{participant.id},lab,{code}"]
+        assert client.study.secrets.completion_code(waiting.id) not in client.get("/admin").text
+        export(study)  # the tables are published; platforms know whose code it is
+        assert all(code.encode() not in path.read_bytes() for path in (study / "exports").glob("*.*"))
+        waiting.post("withdraw")
         stranger = client.post("/admin/delete", data={"participant": participant.id, "form": "x"})
         assert stranger.status_code == 403 and len(client.study.store.rows("participants")) == 1
         form = client.study.secrets.form_token()
         assert client.post("/admin/delete", data={"participant": participant.id, "form": form}).status_code == 303
         assert client.post("/admin/delete", data={"participant": participant.id, "form": form}).status_code == 404
         assert client.study.store.rows("responses") == []
+
+
+@pytest.mark.parametrize(
+    ("host", "public", "address", "reach"),
+    [
+        ("127.0.0.1", None, "http://127.0.0.1:8642/", "this machine only"),
+        ("localhost", None, "http://localhost:8642/", "this machine only"),
+        ("::1", None, "http://[::1]:8642/", "this machine only"),
+        ("192.0.2.7", None, "http://192.0.2.7:8642/", "the network, without https"),
+        ("lab.example.org", None, "http://lab.example.org:8642/", "the network, without https"),
+        ("0.0.0.0", None, None, "the network, without https"),
+        ("::", None, None, "the network, without https"),
+        ("0.0.0.0", "https://study.example.org/", "https://study.example.org/", None),
+    ],
+)
+def test_the_greeting_says_who_can_reach_the_study(study: Path, host, public, address, reach):
+    with routes(study, public_url=public) as client:
+        lines = greeting(client.study, host, 8642)
+    told = lines[0].removeprefix("participants: ")
+    if address is not None:
+        assert told == address
+    else:  # of this machine: not the one that stands for all
+        assert not ipaddress.ip_address(urlsplit(told).hostname).is_unspecified and told.endswith(":8642/")
+    assert lines[1].startswith(f"admin:        {told}admin ")
+    reaches = [line for line in lines if line.startswith("reachable from")]
+    assert len(reaches) == (reach is not None) and all(f"from {reach}" in line for line in reaches)
 
 
 def test_texts_are_what_the_researcher_wrote_and_carry_no_script(study: Path):

@@ -12,7 +12,7 @@ from protocols.human_study.server import response_store as stores
 from protocols.human_study.server.admin_page import state_of
 from protocols.human_study.study_folder.outdated_analyses import advice, note_withdrawal, outdated
 from protocols.human_study.study_folder.response_export import export
-from tests.support.study import Participant, build_small, copy_of, routes
+from tests.support.study import ADMIN, Participant, build_small, copy_of, routes
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +94,8 @@ def test_analyses_and_records_of_before_are_named(study: Path) -> None:
         assert advice(study) == [] and state_of(client.study)["notices"] == []
         participant.post("withdraw")
         assert any("study analyze" in notice for notice in state_of(client.study)["notices"])
+        page = client.get("/admin", headers={"Authorization": f"Bearer {ADMIN}"}).text
+        assert f"<code>colorbench study analyze {study}</code>" in page and "`" not in page
     new.mkdir(parents=True)
     (new / "record.json").write_text("{}")
     stamp = (2e9, 2e9)
