@@ -104,6 +104,7 @@ def build(
     from protocols.human_study.build.build_request import PRESETS, BuildRequest
     from protocols.human_study.build.build_study import build as build_study
     from protocols.human_study.build.trial_assignment import balance
+    from protocols.human_study.study_folder.plural_forms import counted
 
     tell_when_interrupted("finished colorizations are kept; run the same command to resume")
     if preset is not None:
@@ -135,11 +136,11 @@ def build(
             bar.message(f"{request.data.name}: {remark}")
         design = build_study(request, bar)
     settings = design.settings
-    typer.echo(f"study for {settings.participants} participants: {output}")
+    typer.echo(f"study for {counted(settings.participants, 'participant')}: {output}")
     typer.echo(
-        f"  {len(design.rated)} methods, {settings.assignment}; {settings.trials} trials each "
-        f"({settings.sentinels} sentinels) after {settings.practice} practice trials; "
-        f"{sum(not one.practice for one in design.images)} images"
+        f"  {counted(len(design.rated), 'method')}, {settings.assignment}; {counted(settings.trials, 'trial')} each "
+        f"({counted(settings.sentinels, 'sentinel')}) after {counted(settings.practice, 'practice trial')}; "
+        f"{counted(len(design.tests), 'image')}"
     )
     for what, (fewest, most) in balance(design.slots).items():
         typer.echo(f"  {what}: {fewest} to {most}" if fewest != most else f"  {what}: {fewest}")

@@ -22,7 +22,13 @@ from protocols.human_study.server.request_schemas import Response, Screening
 from protocols.human_study.server.secrets_and_tokens import Secrets
 from protocols.human_study.study_folder.design_schema import Design, Slot, Trial
 from protocols.human_study.study_folder.file_names import DATABASE
-from protocols.human_study.study_folder.study_database import Table, open_database, read_table, response_checksum
+from protocols.human_study.study_folder.study_database import (
+    Table,
+    open_database,
+    read_table,
+    response_checksum,
+    store_exclusions,
+)
 
 Stage = Literal["new", "consented", "ready", "complete"]
 ENDED_PER_SLOT = 50
@@ -181,6 +187,7 @@ class Store:
             free = next((slot.id for slot in self.design.slots if slot.id not in taken), None)
             if free is None or total >= ENDED_PER_SLOT * len(self.design.slots):
                 raise Refusal(409, "All places in this study are taken at the moment. Thank you for your interest.")
+            store_exclusions(db, self.design.exclusions)
             participant = token_hex(6)
             db.execute(
                 "INSERT INTO participants VALUES (?, ?, ?, ?, ?, 'active', ?, ?, NULL, 1, NULL, NULL, ?)",
