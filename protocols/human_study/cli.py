@@ -103,8 +103,7 @@ def build(
     from colorbench.data import open_dataset
     from protocols.human_study.build.build_request import PRESETS, BuildRequest
     from protocols.human_study.build.build_study import build as build_study
-    from protocols.human_study.build.trial_assignment import balance
-    from protocols.human_study.study_folder.plural_forms import counted
+    from protocols.human_study.build.trial_assignment import summary
 
     tell_when_interrupted("finished colorizations are kept; run the same command to resume")
     if preset is not None:
@@ -135,15 +134,9 @@ def build(
         for remark in request.data.remarks:
             bar.message(f"{request.data.name}: {remark}")
         design = build_study(request, bar)
-    settings = design.settings
-    typer.echo(f"study for {counted(settings.participants, 'participant')}: {output}")
-    typer.echo(
-        f"  {counted(len(design.rated), 'method')}, {settings.assignment}; {counted(settings.trials, 'trial')} each "
-        f"({counted(settings.sentinels, 'sentinel')}) after {counted(settings.practice, 'practice trial')}; "
-        f"{counted(len(design.tests), 'image')}"
-    )
-    for what, (fewest, most) in balance(design.slots).items():
-        typer.echo(f"  {what}: {fewest} to {most}" if fewest != most else f"  {what}: {fewest}")
+    first, *rest = summary(design)
+    for line in (f"{first}: {output}", *(f"  {one}" for one in rest)):
+        typer.echo(line)
     typer.echo(f"edit {output / 'texts'} (at least consent.md), then run: colorbench study serve {output}")
 
 

@@ -106,7 +106,10 @@ def read_table(database: sqlite3.Connection, table: Table) -> list[dict[str, Any
     Raises:
         DamagedResponse: for a row that is not what was written.
     """
-    rows = [dict(row) for row in database.execute(f"SELECT * FROM {table} ORDER BY {_ORDER[table]}")]
+    found = database.execute(f"SELECT * FROM {table} ORDER BY {_ORDER[table]}")
+    if [name for name, *_ in found.description] != _columns(table):
+        raise DamagedResponse(f"the columns of {table} were changed")
+    rows = [dict(row) for row in found]
     for row in rows:
         if table == "participants":
             for column in ("client", "plates"):
@@ -114,6 +117,13 @@ def read_table(database: sqlite3.Connection, table: Table) -> list[dict[str, Any
         elif row.pop("checksum", None) != response_checksum(**row):
             raise DamagedResponse(f"response {row['trial']} of participant {row['participant']} was changed")
     return rows
+
+
+def _columns(table: Table) -> list[str]:
+    """Return the names of the columns of a table as they are created: SQLite does not see a flipped bit of a name."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as database:
+        database.executescript(_SCHEMA)
+        return [name for _, name, *_ in database.execute(f"PRAGMA table_info({table})")]
 
 
 def _check_json(row: dict[str, Any], column: str) -> None:
