@@ -103,7 +103,7 @@ def build(
     from colorbench.data import open_dataset
     from protocols.human_study.build.build_request import PRESETS, BuildRequest
     from protocols.human_study.build.build_study import build as build_study
-    from protocols.human_study.build.trial_assignment import balance
+    from protocols.human_study.build.trial_assignment import summary
 
     tell_when_interrupted("finished colorizations are kept; run the same command to resume")
     if preset is not None:
@@ -134,15 +134,9 @@ def build(
         for remark in request.data.remarks:
             bar.message(f"{request.data.name}: {remark}")
         design = build_study(request, bar)
-    settings = design.settings
-    typer.echo(f"study for {settings.participants} participants: {output}")
-    typer.echo(
-        f"  {len(design.rated)} methods, {settings.assignment}; {settings.trials} trials each "
-        f"({settings.sentinels} sentinels) after {settings.practice} practice trials; "
-        f"{sum(not one.practice for one in design.images)} images"
-    )
-    for what, (fewest, most) in balance(design.slots).items():
-        typer.echo(f"  {what}: {fewest} to {most}" if fewest != most else f"  {what}: {fewest}")
+    first, *rest = summary(design)
+    for line in (f"{first}: {output}", *(f"  {one}" for one in rest)):
+        typer.echo(line)
     typer.echo(f"edit {output / 'texts'} (at least consent.md), then run: colorbench study serve {output}")
 
 

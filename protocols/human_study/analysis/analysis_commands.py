@@ -45,8 +45,9 @@ def analyze(
 ) -> None:
     """Analyze a study: fooling rates with confidence intervals.
 
-    Applies the registered exclusions and no others, and also reports the numbers without exclusions. Writes a page,
-    tables, plots, a methods paragraph, and one result per method for the leaderboard.
+    Applies the exclusions of the design and no others, and also reports the numbers without exclusions. Says if the
+    exclusions were changed after the first participant. Writes a page, tables, plots, a methods paragraph, and one
+    result per method for the leaderboard.
     """
     import sys
 
@@ -77,41 +78,43 @@ def _print_analysis(terminal: Console, analysis: Analysis, folder: Path, folders
 
     from protocols.human_study.analysis.analysis_files import PAGE
     from protocols.human_study.analysis.methods_text import format_p, percent, points
+    from protocols.human_study.study_folder.plural_forms import counted
 
     for note in analysis.notes:
         terminal.print(f"! {note}", style="yellow")
-    result, out = analysis.result, len(analysis.applied.reasons)
+    result, applied = analysis.result, analysis.applied
+    status = "" if applied.changes is None else f" ({applied.status})"
+    sentinels = int(applied.kept.sum()) - result.responses
+    guards = f", and {counted(sentinels, 'response')} to sentinels" if sentinels else ""
     terminal.print(
-        f"{result.responses} responses of {result.participants} participants on {result.images} images; "
-        f"excluded as registered: {out} participants, {int((~analysis.applied.kept).sum())} of "
-        f"{len(analysis.applied.kept)} responses"
+        f"{counted(result.responses, 'response')} of {counted(result.participants, 'participant')} on "
+        f"{counted(result.images, 'image')}{guards}; excluded{status}: "
+        f"{counted(len(applied.reasons), 'participant')}, {int((~applied.kept).sum())} of "
+        f"{counted(len(applied.kept), 'response')}"
     )
-    for rule in analysis.applied.rules:
-        if rule.participants or rule.trials:
-            terminal.print(
-                f"  {rule.description}: {rule.participants} participants, {rule.trials} responses", style="dim"
-            )
-    everything = {row.method: row for row in analysis.everything.methods}
+    for rule in applied.rules:
+        if rule.trials:
+            terminal.print(f"  {rule.description}: {rule.counts}", style="dim")
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("")
     for head in ("fooling rate", "all responses", "d'", "n"):
         table.add_column(head, justify="right", no_wrap=True)
-    for row in sorted(result.methods, key=lambda row: (row.sentinel, -row.rate.value)):
-        d = "–" if row.d_prime.value is None else f"{row.d_prime.value:.2f}"
-        before = everything[row.method].rate
-        name = Text(row.method, style="dim" if row.sentinel else "bold")
-        if row.sentinel:
+    for before, row in analysis.rows:
+        name = Text(before.method, style="dim" if before.sentinel else "bold")
+        if before.sentinel:
             name.append(" (sentinels)")
-        table.add_row(
-            name, percent(row.rate.value, row.rate.interval), percent(before.value), d, str(row.rate.responses)
-        )
+        rate, d, n = "–", "–", "0"
+        if row is not None:
+            rate, n = percent(row.rate.value, row.rate.interval), str(row.rate.responses)
+            d = "–" if row.d_prime.value is None else f"{row.d_prime.value:.2f}"
+        table.add_row(name, rate, percent(before.rate.value), d, n)
     terminal.print(table)
     for one in result.comparisons:
         low_high = one.difference.interval
         ends = f" [{points(low_high.low, signed=True)}, {points(low_high.high, signed=True)}]" if low_high else ""
+        test = f", {format_p(one.p_holm)} (Holm)" if one.p_holm == one.p_holm else ""
         terminal.print(
-            f"{one.first} minus {one.second}: {points(one.difference.value, signed=True)} points{ends}, "
-            f"{format_p(one.p_holm)} (Holm)",
+            f"{one.first} minus {one.second}: {points(one.difference.value, signed=True)} points{ends}{test}",
             soft_wrap=True,
         )
     if any(row.rate.interval for row in result.methods):

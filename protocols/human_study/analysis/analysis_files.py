@@ -11,7 +11,7 @@ from protocols.human_study.analysis import analysis_tables
 from protocols.human_study.analysis.analysis_page import page
 from protocols.human_study.analysis.analysis_plots import plots
 from protocols.human_study.analysis.fooling_rates import Analysis
-from protocols.human_study.analysis.methods_text import findings, lines, methods_paragraph
+from protocols.human_study.analysis.methods_text import findings, lines, methods_paragraph, note_lines
 from protocols.human_study.analysis.study_metrics import HEADLINE, METRICS
 from protocols.human_study.analysis.study_records import write_records
 
@@ -39,7 +39,7 @@ def write(
         "rates.csv": analysis_tables.csv(analysis_tables.rates_table(analysis)),
         "comparisons.csv": analysis_tables.csv(analysis_tables.comparisons_table(analysis)),
         "images.csv": analysis_tables.csv(analysis_tables.images_table(analysis)),
-        "methods.txt": lines([*methods_paragraph(analysis), findings(analysis)]).encode(),
+        "methods.txt": _methods(analysis).encode(),
     }
     for name, data in files.items():
         write_atomic(folder / name, data)
@@ -54,3 +54,9 @@ def write(
     for folder_of_record in folders:
         write_report(folder_of_record, explanations=explanations, headline=HEADLINE)
     return folders
+
+
+def _methods(analysis: Analysis) -> str:
+    """Return ``methods.txt``: what a reader must know first, then the text for a paper."""
+    texts = [*note_lines(analysis.notes), *methods_paragraph(analysis), findings(analysis)]
+    return lines([text for text in texts if text])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ from typing import Any
 from PIL import Image
 
 from colorbench.reporting import Plot, format_number
-from protocols.human_study.analysis.fooling_rates import Analysis, ImageResult, MethodResult
+from protocols.human_study.analysis.fooling_rates import EMPTY, SMOKE_TEST, Analysis, ImageResult, MethodResult
 from protocols.human_study.analysis.methods_text import findings, format_p, methods_paragraph, percent, points
+from protocols.human_study.study_folder.plural_forms import counted
 
 SHOWN = 6
 """Images per method with the highest and lowest rates."""
@@ -39,25 +41,34 @@ def page(analysis: Analysis, study: Path, drawn: Mapping[str, Plot]) -> str:
 
     environment = page_environment("protocols.human_study")
     environment.filters |= {"percent": percent, "points": points, "format_p": format_p, "number": format_number}
+    environment.filters["counted"] = counted
     result = analysis.result
-    notes = list(analysis.notes)
-    return environment.get_template("analysis.html.jinja").render(
+    first = next((note for note in analysis.notes if note.startswith((SMOKE_TEST, EMPTY))), None)
+    text = environment.get_template("analysis.html.jinja").render(
         design=analysis.study_data.design,
         result=result,
-        everything={row.method: row for row in analysis.everything.methods},
-        rows=sorted(result.methods, key=lambda row: (row.sentinel, -row.rate.value)),
-        too_few_images=next((note for note in notes if note.startswith("smoke test on ")), None),
-        notes=[note for note in notes if not note.startswith("smoke test on ")],
+        pairs=analysis.rows,
+        rows=[row for _, row in analysis.rows if row is not None],
+        first_note=first,
+        notes=[note for note in analysis.notes if note != first],
         findings=findings(analysis),
         paragraphs=methods_paragraph(analysis),
         applied=analysis.applied,
         left_out=int((~analysis.applied.kept).sum()),
         total=len(analysis.study_data.responses),
+        sentinels=int(analysis.applied.kept.sum()) - result.responses,
         rates_plot=drawn.get("rates"),
         plots=[(drawn[name], caption) for name, caption in CAPTIONS.items() if name in drawn],
         images=[_ends(analysis, row, study) for row in result.methods if not row.sentinel],
         facts=_facts(analysis),
     )
+    return _unbroken(text)
+
+
+def _unbroken(text: str) -> str:
+    """Put a no-break space before percent signs and inside intervals."""
+    text = re.sub(r"(?<=\d) (?=%)", "\u00a0", text)
+    return re.sub(r"(\[[-+−]?\d[\d.]*,) (?=[-+−]?\d[\d.]*\])", "\\1\u00a0", text)
 
 
 def _ends(analysis: Analysis, row: MethodResult, study: Path) -> dict[str, Any]:
@@ -98,8 +109,13 @@ def _facts(analysis: Analysis) -> list[tuple[str, str]]:
         ("study", f"{design.name}, built {design.created} by colorbench {design.colorbench_version}"),
         ("preset", settings.preset or ""),
         ("assignment", settings.assignment),
-        ("session", f"{settings.practice} practice, {settings.trials} trials, {settings.sentinels} sentinels"),
+        (
+            "session",
+            f"{counted(settings.practice, 'practice trial')}, then {counted(settings.trials, 'trial')} with "
+            f"{counted(settings.sentinels, 'sentinel')}",
+        ),
         ("stimuli", f"{settings.size} px, preprocessing {settings.preprocessing}, {settings.exposure_ms} ms each"),
+        ("empty screen", f"{settings.lead_ms} ms before the first image, {settings.gap_ms} ms between the images"),
         ("images", f"{design.data.name} · fingerprint {design.data.fingerprint}"),
         ("design seed", str(design.seed)),
         ("responses (sha256)", analysis.study_data.sha256),

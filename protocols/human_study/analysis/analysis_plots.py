@@ -56,7 +56,8 @@ def _rates(analysis: Analysis) -> Plot | None:
             )
         )
     highest = max(row.x if row.high is None else row.high for row in rows)
-    x = Axis("fooling rate, %, with 95 % intervals", 0, min(100.0, max(55.0, 1.05 * highest)))
+    intervals = ", with 95 % intervals" if any(row.low is not None for row in rows) else ""
+    x = Axis(f"fooling rate, %{intervals}", 0, min(100.0, max(55.0, 1.05 * highest)))
     return forest_plot("Fooling rates", x, rows, levels=[CHANCE])
 
 

@@ -15,16 +15,32 @@ from protocols.human_study.analysis.study_metrics import NAME, VERSION, identity
 def rates_table(analysis: Analysis) -> pandas.DataFrame:
     """Build a table with a line per method, selection of responses and kind of interval; rates in percent.
 
-    ``selection`` is ``registered`` (after the pre-registered exclusions) or ``all``; ``interval`` is ``two-way
-    cluster`` (the headline), ``two-level bootstrap`` (the paper's), ``crossed bootstrap`` or ``binomial``.
+    ``selection`` is ``kept`` (after the exclusions) or ``all``; ``exclusions`` is ``pre-specified``, ``changed after
+    the first participant`` or ``not known``; ``interval`` is ``two-way cluster`` (the headline), ``two-level
+    bootstrap`` (the paper's), ``crossed bootstrap`` or ``binomial``. A method without kept responses has a line
+    without a rate.
     """
     rows: list[dict[str, Any]] = []
-    for selection, result in (("registered", analysis.result), ("all", analysis.everything)):
+    rows += [
+        {
+            "method": row.method,
+            "sentinel": row.sentinel,
+            "selection": "kept",
+            "exclusions": analysis.applied.status,
+            "responses": 0,
+            "participants": 0,
+            "images": 0,
+        }
+        for row, kept in analysis.rows
+        if kept is None
+    ]
+    for selection, result in (("kept", analysis.result), ("all", analysis.everything)):
         for row in result.methods:
             common = {
                 "method": row.method,
                 "sentinel": row.sentinel,
                 "selection": selection,
+                "exclusions": analysis.applied.status,
                 "responses": row.rate.responses,
                 "participants": row.rate.participants,
                 "images": row.rate.images,
@@ -32,14 +48,15 @@ def rates_table(analysis: Analysis) -> pandas.DataFrame:
             }
             rows.append({**common, "interval": "two-way cluster", **_ends(row.rate.interval, row.rate.standard_error)})
             rows += [{**common, "interval": one.name, **_ends(one.interval, one.standard_error)} for one in row.others]
-    return pandas.DataFrame(rows)
+    columns = ["method", "sentinel", "selection", "exclusions", "responses", "participants", "images", "rate_percent"]
+    return pandas.DataFrame(rows, columns=[*columns, "interval", "low", "high", "standard_error"])
 
 
 def comparisons_table(analysis: Analysis) -> pandas.DataFrame:
     """Build a table with a line per pair of methods and selection of responses; differences in percentage points."""
     rows = [
         {"selection": selection, **_comparison(one)}
-        for selection, result in (("registered", analysis.result), ("all", analysis.everything))
+        for selection, result in (("kept", analysis.result), ("all", analysis.everything))
         for one in result.comparisons
     ]
     columns = ["selection", "first", "second", "difference_points", "low", "high", "standard_error", "p", "p_holm"]
@@ -86,8 +103,10 @@ def as_json(analysis: Analysis) -> dict[str, Any]:
             }
             for rule in analysis.applied.rules
         ],
+        "exclusions_status": analysis.applied.status,
+        "exclusions_changed": None if analysis.applied.changes is None else list(analysis.applied.changes),
         "participants_left_out": dict(analysis.applied.reasons),
-        "registered": _result(analysis.result),
+        "kept": _result(analysis.result),
         "all": _result(analysis.everything),
         "spread_of_images": {
             method: {"concentration": _number(one.concentration), "deviation_percent": 100 * one.deviation}

@@ -1,9 +1,10 @@
-"""Exclusions of responses by the rules of the design, which were fixed before the first participant."""
+"""Exclusions of responses by the rules of the design, and whether these were fixed before the first participant."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas
@@ -11,6 +12,7 @@ import pandas
 from colorbench.errors import UserError
 from protocols.human_study.analysis.response_reading import StudyData
 from protocols.human_study.study_folder.design_schema import Exclusions
+from protocols.human_study.study_folder.plural_forms import counted
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,12 @@ class Rule:
     trials: int
     """Excluded test and sentinel trials, including those of excluded participants."""
 
+    @property
+    def counts(self) -> str:
+        """The numbers of participants, if any, and responses, as text."""
+        responses = counted(self.trials, "response")
+        return f"{counted(self.participants, 'participant')}, {responses}" if self.participants else responses
+
 
 @dataclass(frozen=True)
 class Applied:
@@ -36,6 +44,21 @@ class Applied:
     """In the order applied: participants first, then single trials."""
     reasons: dict[str, str]
     """Excluded participant -> name of the first rule that applied."""
+    changes: tuple[str, ...] | None
+    """Rules that were changed after the first participant: ``min_reaction_ms from 100 to 300``; None: unknown."""
+
+    @property
+    def status(self) -> str:
+        """Whether the rules were fixed before the first participant, as shown in tables."""
+        if self.changes is None:
+            return "not known"
+        return "changed after the first participant" if self.changes else "pre-specified"
+
+    @property
+    def flow(self) -> str:
+        """The rules that excluded responses, as text."""
+        rules = [rule for rule in self.rules if rule.trials]
+        return "; ".join(f"{rule.description} ({rule.counts})" for rule in rules)
 
 
 def apply(study_data: StudyData) -> Applied:
@@ -60,7 +83,25 @@ def apply(study_data: StudyData) -> Applied:
         rows = trials & kept
         kept &= ~rows
         flow.append(Rule(name, description, 0, int(rows.sum())))
-    return Applied(kept, tuple(flow), reasons)
+    return Applied(kept, tuple(flow), reasons, _changes(study_data.first_exclusions, rules))
+
+
+def _changes(first: dict[str, Any] | None, rules: Exclusions) -> tuple[str, ...] | None:
+    """Return the rules that differ from those before the first participant; a rule that did not exist is left out."""
+    if first is None:
+        return None
+    now = rules.model_dump()
+    return tuple(
+        f"{name} from {_limit(first[name])} to {_limit(now[name])}"
+        for name in now
+        if name in first and first[name] != now[name]
+    )
+
+
+def _limit(value: float | bool | None) -> str:
+    if value is None:
+        return "not applied"
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}"
 
 
 def _participants(study_data: StudyData, rules: Exclusions) -> Iterator[tuple[str, str, set[str]]]:
@@ -79,7 +120,7 @@ def _participants(study_data: StudyData, rules: Exclusions) -> Iterator[tuple[st
             "reported a color vision deficiency",
             set(participants["participant"][participants["color_vision"] == "deficient"].astype(str)),
         )
-    if rules.min_sentinel_correct is not None:
+    if rules.min_sentinel_correct is not None and study_data.design.settings.sentinels:
         sentinels = table[table["kind"] == "sentinel"]
         caught = 1 - sentinels.groupby("participant")["fooled"].mean()
         description = f"detected fewer than {100 * rules.min_sentinel_correct:g} % of the sentinels"
@@ -105,10 +146,10 @@ def _trials(study_data: StudyData, rules: Exclusions) -> Iterator[tuple[str, str
     if rules.max_exposure_error_ms is not None:
         shown: pandas.DataFrame = table[["exposure_first_ms", "exposure_second_ms"]]
         off = (shown - study_data.design.settings.exposure_ms).abs() > rules.max_exposure_error_ms
-        description = f"an image shown {rules.max_exposure_error_ms:g} ms or more too long or too short"
+        description = f"an image was shown more than {rules.max_exposure_error_ms:g} ms too long or too short"
         yield "max_exposure_error_ms", description, off.any(axis=1).to_numpy()
     if rules.max_focus_losses is not None:
         description = "the window lost the focus"
         if rules.max_focus_losses:
-            description += f" more than {rules.max_focus_losses} times"
+            description += f" more than {counted(rules.max_focus_losses, 'time')}"
         yield "max_focus_losses", description, (table["focus_losses"] > rules.max_focus_losses).to_numpy()

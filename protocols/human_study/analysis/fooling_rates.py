@@ -1,7 +1,7 @@
 """Fooling rates with intervals, and pairwise comparisons, from the responses of a study.
 
-Everything is computed twice: from the responses that the pre-registered exclusions keep (the result), and from all
-responses (for comparison). Sentinel trials are the row ``zoo/random`` and are not part of any other number.
+Everything is computed twice: from the responses that the exclusions keep (the result), and from all responses (for
+comparison). Sentinel trials are the row ``zoo/random`` and are not part of any other number.
 """
 
 from __future__ import annotations
@@ -36,8 +36,13 @@ from colorbench.stats import (
 from protocols.human_study.analysis.exclusions import Applied, apply
 from protocols.human_study.analysis.image_fooling_rates import Shrunken, shrink
 from protocols.human_study.analysis.response_reading import StudyData
+from protocols.human_study.study_folder.plural_forms import counted
 
 LEVEL = 0.95
+SMOKE_TEST = "smoke test on "
+"""Begin of the note on too few participants or images."""
+EMPTY = "all responses were excluded"
+"""Begin of the note on an analysis without responses to test trials."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +143,7 @@ class Analysis:
     study_data: StudyData
     applied: Applied
     result: Result
-    """After the exclusions."""
+    """After the exclusions; without methods whose responses are all excluded."""
     everything: Result
     """Of all responses."""
     images: tuple[ImageResult, ...]
@@ -153,6 +158,16 @@ class Analysis:
     def kept(self) -> pandas.DataFrame:
         """The responses that are not excluded."""
         return self.study_data.responses[self.applied.kept]
+
+    @property
+    def rows(self) -> list[tuple[MethodResult, MethodResult | None]]:
+        """Every method with all responses, and after the exclusions (None: no response is left).
+
+        In descending order of the rate after the exclusions, sentinels last.
+        """
+        kept = {row.method: row for row in self.result.methods}
+        pairs = [(row, kept.get(row.method)) for row in self.everything.methods]
+        return sorted(pairs, key=lambda pair: (pair[0].sentinel, math.inf if pair[1] is None else -pair[1].rate.value))
 
 
 def analyze(study_data: StudyData, *, resamples: int = CLUSTERED_RESAMPLES, seed: int = 0) -> Analysis:
@@ -174,7 +189,7 @@ def analyze(study_data: StudyData, *, resamples: int = CLUSTERED_RESAMPLES, seed
         everything=_result_of(study_data, study_data.responses, resamples=resamples, seed=seed),
         images=found,
         spread=spread,
-        notes=tuple(_notes(study_data, kept, result)),
+        notes=tuple(_notes(study_data, applied, kept, result)),
         resamples=resamples,
         seed=seed,
     )
@@ -329,19 +344,27 @@ def _images(study_data: StudyData, kept: pandas.DataFrame) -> tuple[tuple[ImageR
     return tuple(sorted(found, key=lambda one: (-one.estimate, -one.shown, one.image, one.method))), spread
 
 
-def _notes(study_data: StudyData, kept: pandas.DataFrame, result: Result) -> list[str]:
+def _notes(study_data: StudyData, applied: Applied, kept: pandas.DataFrame, result: Result) -> list[str]:
     """Return notes that a reader must know first."""
     design, notes = study_data.design, []
-    if result.images < MINIMUM_IMAGES:
-        shown = "1 image" if result.images == 1 else f"{result.images} images"
-        notes.append(f"smoke test on {shown}: scores are not meaningful")
-    elif result.participants < MINIMUM_PARTICIPANTS:
-        participants = "1 participant" if result.participants == 1 else f"{result.participants} participants"
-        notes.append(f"smoke test on {participants}: scores are not meaningful")
-    everybody = study_data.responses["participant"].nunique()
-    if everybody < design.settings.participants:
+    few = [
+        counted(count, noun)
+        for count, noun, minimum in (
+            (result.participants, "participant", MINIMUM_PARTICIPANTS),
+            (result.images, "image", MINIMUM_IMAGES),
+        )
+        if count < minimum
+    ]
+    if not result.responses:
+        notes.append(f"{EMPTY}: {applied.flow}")
+    elif few:
+        notes.append(f"{SMOKE_TEST}{' and '.join(few)}: scores are not meaningful")
+    if applied.changes:
+        notes.append(f"the exclusions were changed after the first participant: {', '.join(applied.changes)}")
+    everybody, planned = study_data.responses["participant"].nunique(), design.settings.participants
+    if everybody < planned:
         notes.append(
-            f"the study is not complete: {everybody} of {design.settings.participants} participants have responded; "
+            f"the study is not complete: there are responses of {everybody} of {counted(planned, 'participant')}; "
             "deciding when to stop by looking at results invalidates the intervals and tests"
         )
     if not design.settings.sentinels:
@@ -355,7 +378,8 @@ def _notes(study_data: StudyData, kept: pandas.DataFrame, result: Result) -> lis
     if "presentations" in kept.columns:
         again = int((pandas.to_numeric(kept["presentations"], errors="coerce") > 1).sum())
         if again:
-            notes.append(f"{again} responses to a pair that was shown again after a reload of the page; they count")
+            responses = counted(again, "response")
+            notes.append(f"included: {responses} to a pair that was shown again after a reload of the page")
     return notes
 
 

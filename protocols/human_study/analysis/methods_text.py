@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pandas
+
 from colorbench.reporting import format_number
-from colorbench.stats import Interval
+from colorbench.stats import MINIMUM_IMAGES, MINIMUM_PARTICIPANTS, Interval
 from protocols.human_study.analysis.fooling_rates import Analysis
 from protocols.human_study.study_folder.design_schema import Design
+from protocols.human_study.study_folder.plural_forms import counted
 
 PLATFORMS = {"lab": "in the laboratory", "prolific": "on Prolific", "mturk": "on Amazon Mechanical Turk"}
+COLOR_VISION = {"normal": "normal", "deficient": "deficient", "unsure": "unsure", "unsaid": "without a statement"}
+DEVICES = {"desktop": "desktop computer", "tablet": "tablet", "phone": "phone"}
 
 
 def methods_paragraph(analysis: Analysis) -> list[str]:
-    """Write participants and task, design, exclusions and statistics, one paragraph each."""
-    return [_task(analysis), _design(analysis.study_data.design), _exclusions(analysis), _statistics(analysis)]
+    """Write participants and task, the sample, design, exclusions and statistics, one paragraph each."""
+    design = _design(analysis.study_data.design)
+    return [_task(analysis), *_sample(analysis), design, _exclusions(analysis), _statistics(analysis)]
 
 
 def findings(analysis: Analysis) -> str:
@@ -66,91 +72,153 @@ def format_p(p: float) -> str:
 
 
 def _task(analysis: Analysis) -> str:
-    study_data, settings = analysis.study_data, analysis.study_data.design.settings
-    table = study_data.responses
-    participants = table["participant"].nunique()
+    settings = analysis.study_data.design.settings
+    sentinels = ""
+    if settings.sentinels:
+        one = settings.sentinels == 1
+        sentinels = (
+            f", {settings.sentinels} of them {'a sentinel' if one else 'sentinels'} that any attentive participant "
+            "should detect (colors copied from an unrelated image)"
+        )
+    practice = ""
+    if settings.practice:
+        practice = f"After {counted(settings.practice, 'practice pair')} with feedback (not analyzed), each"
+    unfinished = (_participants(analysis)["status"] != "complete").any()
+    return (
+        f"{_people(analysis)} {practice or 'Each'} rated {'up to ' if unfinished else ''}"
+        f"{counted(settings.trials, 'pair')} without feedback{sentinels}. A pair showed one image twice, once with "
+        "its true colors and once with colors that a method had predicted from its lightness, one after the other for "
+        f"{settings.exposure_ms / 1000:g} s each at {settings.size} x {settings.size} pixels. The screen was empty for "
+        f"{settings.lead_ms / 1000:g} s before the first image and for {settings.gap_ms / 1000:g} s between the "
+        "images. Participants then chose without time limit which of the two had fake colors. The order was "
+        "counterbalanced, and no participant saw an image in two trials."
+    )
+
+
+def _participants(analysis: Analysis) -> pandas.DataFrame:
+    """Return the table of all who consented, or else the responses, which have a status, too."""
+    study_data = analysis.study_data
+    return study_data.participants if "status" in study_data.participants.columns else study_data.responses
+
+
+def _people(analysis: Analysis) -> str:
+    table, responded = _participants(analysis), analysis.study_data.responses["participant"].nunique()
     where = ""
     if "platform" in table.columns:
         known = [PLATFORMS[name] for name in PLATFORMS if (table["platform"] == name).any()]
         where = f" {' and '.join(known)}" if known else ""
-    sentinels = ""
-    if settings.sentinels:
-        sentinels = (
-            f", of which {settings.sentinels} were sentinels that any attentive participant should catch (colors "
-            "copied from an unrelated image)"
-        )
-    practice = ""
-    if settings.practice:
-        practice = f"After {settings.practice} practice pairs with feedback, which are not analyzed, each"
+    if table is analysis.study_data.responses:
+        return f"{counted(responded, 'participant')} took part{where}."
+    consented, finished = len(table), int((table["status"] == "complete").sum())
+    if consented == responded == finished:
+        return f"{counted(consented, 'participant')} consented{where} and finished."
     return (
-        f"{participants} {_plural(participants, 'participant', 'participants')} took part{where}. "
-        f"{practice or 'Each'} rated up to "
-        f"{settings.trials} pairs without feedback{sentinels}. A pair showed one image twice, once with "
-        "its true colors and once with colors that a method had predicted from its lightness, one after the other for "
-        f"{settings.exposure_ms / 1000:g} s each at {settings.size} x {settings.size} pixels; participants then chose "
-        "without time limit which of the two had fake colors. The order was counterbalanced, and "
-        "no participant saw an image in two trials."
+        f"{counted(consented, 'participant')} consented{where}, {responded} rated at least one pair after practice, "
+        f"and {finished} finished."
     )
+
+
+def _sample(analysis: Analysis) -> list[str]:
+    """Return the paragraph on color vision and devices of participants with responses; empty without a table."""
+    table, responded = analysis.study_data.participants, analysis.study_data.responses["participant"].unique()
+    if "participant" not in table.columns:
+        return []
+    table = table[table["participant"].astype(str).isin(responded)]
+    sentences = []
+    vision, devices = (
+        {} if name not in table.columns else table[name].value_counts().to_dict() for name in ("color_vision", "device")
+    )
+    if stated := [f"{vision[name]} {text}" for name, text in COLOR_VISION.items() if vision.get(name)]:
+        sentences.append(f"Own statements on color vision: {', '.join(stated)}.")
+    if {"plates", "plates_correct"} <= set(table.columns):
+        shown, correct = (pandas.to_numeric(table[name]).fillna(0) for name in ("plates", "plates_correct"))
+        if (shown > 0).any():
+            read = correct[shown > 0]
+            sentences.append(
+                f"Color vision plates, which excluded nobody: {read.mean():.1f} of {int(shown.max())} read correctly "
+                f"on average over {counted(len(read), 'participant')} (lowest: {int(read.min())})."
+            )
+    if used := [counted(devices[name], noun) for name, noun in DEVICES.items() if devices.get(name)]:
+        sentences.append(f"Devices: {', '.join(used)}.")
+    return [f"Sample: {counted(len(table), 'participant')} with responses. {' '.join(sentences)}"] if sentences else []
 
 
 def _design(design: Design) -> str:
     settings, rated = design.settings, design.rated
     names = ", ".join(one.name for one in rated)
-    tests = sum(not one.practice for one in design.images)
     how = {
         "within": "Every participant rated all methods equally often (within participants); images and methods "
         "were crossed in a balanced design, so that every image was shown with every method about equally often.",
         "between": "Every participant rated one method only (between participants); methods were assigned in turn.",
     }[settings.assignment]
+    if len(rated) == 1:
+        how = "Every participant rated this method."
     return (
-        f"{len(rated)} {_plural(len(rated), 'method was', 'methods were')} rated ({names}) on {tests} images "
-        f"of {design.data.name}. {how} The sequence of pairs was drawn with seed {design.seed} in advance."
+        f"{counted(len(rated), 'method was', 'methods were')} rated ({names}) on {counted(len(design.tests), 'image')} "
+        f'of the dataset "{design.data.name}". {how} The sequence of pairs was drawn with seed {design.seed} in '
+        "advance."
     )
 
 
 def _exclusions(analysis: Analysis) -> str:
-    applied, table = analysis.applied, analysis.study_data.responses
-    participants, out = table["participant"].nunique(), len(applied.reasons)
-    rules = "; ".join(f"{rule.description} ({_counted(rule.participants, rule.trials)})" for rule in applied.rules)
+    applied, table, result = analysis.applied, analysis.study_data.responses, analysis.result
+    if applied.changes:
+        source = f"The exclusions were changed after the first participant: {', '.join(applied.changes)}."
+    elif not applied.rules:
+        source = "No exclusions were made."
+    elif applied.changes is None:
+        source = "No other exclusions were made than those of the design file."
+    else:
+        source = "The exclusions were pre-specified: the design file had them before the first participant."
+        source += " No others were made."
+    sentinels = int(applied.kept.sum()) - result.responses
+    rest = ""
+    if sentinels:
+        rest = f" {counted(sentinels, 'response is', 'responses are')} to sentinels and not part of the rates."
+    analyzed = (
+        f"{counted(result.responses, 'response was', 'responses were')} analyzed, of "
+        f"{counted(result.participants, 'participant')} on {counted(result.images, 'image')}.{rest}"
+    )
     if not applied.rules:
-        return f"No exclusions were registered, and none were made: all {len(table)} responses were analyzed."
+        return f"{source} {analyzed}"
+    rules = "; ".join(f"{rule.description} ({rule.counts})" for rule in applied.rules)
     return (
-        "Exclusions were fixed in the design file before the first participant, and no others were made. The "
-        f"rules were applied in this order: {rules}. {out} of {participants} participants and "
-        f"{int((~applied.kept).sum())} of {len(table)} responses were excluded in total; {analysis.result.responses} "
-        "responses "
-        f"of {analysis.result.participants} participants on {analysis.result.images} images were analyzed. "
-        "Rates without any exclusion are reported as well."
+        f"{source} The rules were applied in this order: {rules}. In total, {len(applied.reasons)} of "
+        f"{counted(table['participant'].nunique(), 'participant')} and {int((~applied.kept).sum())} of "
+        f"{counted(len(table), 'response')} were excluded. {analyzed} Rates without any exclusion are reported as well."
     )
 
 
 def _statistics(analysis: Analysis) -> str:
-    pairs = len(analysis.result.comparisons)
-    tests = ""
-    if pairs:
+    tested = sum(one.p_holm == one.p_holm for one in analysis.result.comparisons)
+    intervals = tests = ""
+    if any(row.rate.interval for row in analysis.result.methods):
+        intervals = (
+            " Responses of one participant are correlated, and so are responses to one image; 95 % intervals therefore "
+            "use a variance clustered in both ways (V_participant + V_image - V_cell, each part with the small-sample "
+            "factor G / (G - 1)), on the logit scale, with the t distribution of min(participants, images) - 1 degrees "
+            "of freedom. They generalize to other participants and other images of the same kinds."
+        )
+    if tested:
         tests = (
             " Methods were compared in pairs by t tests on the difference of their rates with the same clustered "
-            f"variance, two-sided, p values adjusted for {pairs} {_plural(pairs, 'pair', 'pairs')} by Holm's method."
+            f"variance, two-sided, p values adjusted for {counted(tested, 'pair')} by Holm's method."
+        )
+    if not intervals:
+        tests += (
+            " Intervals and tests were not computed: they need responses of at least "
+            f"{MINIMUM_PARTICIPANTS} participants to at least {MINIMUM_IMAGES} images."
         )
     return (
         "The fooling rate is the share of pairs in which the real image was called the fake; 50 % would mean that "
-        "a method's colors cannot be distinguished from real ones. Responses of one participant are correlated, and so "
-        "are responses to one image; 95 % intervals therefore use a variance clustered in both ways (V_participant "
-        "+ V_image - V_cell, each part with the small-sample factor G / (G - 1)), on the logit scale, with the t "
-        "distribution of min(participants, images) - 1 degrees of freedom. They generalize to other participants "
-        f"and other images of the same kinds.{tests} Analysis: colorbench "
+        f"a method's colors cannot be distinguished from real ones.{intervals}{tests} Analysis: colorbench "
         f"{analysis.study_data.design.colorbench_version}."
     )
 
 
-def _counted(participants: int, trials: int) -> str:
-    if participants:
-        return f"{participants} {_plural(participants, 'participant', 'participants')}, {trials} trials"
-    return f"{trials} {_plural(trials, 'trial', 'trials')}"
-
-
-def _plural(count: int, one: str, many: str) -> str:
-    return one if count == 1 else many
+def note_lines(notes: Sequence[str]) -> list[str]:
+    """Return the notes of an analysis as sentences."""
+    return [f"Note: {note}." for note in notes]
 
 
 def lines(paragraphs: Sequence[str]) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pandas
 
@@ -12,6 +13,7 @@ from colorbench.errors import UserError
 from protocols.human_study.study_folder.design_schema import Design, read_design
 from protocols.human_study.study_folder.file_names import DATA, DATABASE, EXPORTS
 from protocols.human_study.study_folder.response_export import export
+from protocols.human_study.study_folder.study_database import read_exclusions
 
 NEEDED = (
     "participant", "slot", "status", "trial", "kind", "image", "method", "fake", "response", "reaction_ms",
@@ -34,6 +36,8 @@ class StudyData:
     """One row per participant; may be empty if only the responses are available."""
     sha256: str
     """Of the responses, independent of the file format: equal responses give an equal record."""
+    first_exclusions: dict[str, Any] | None = None
+    """Rule -> limit in the design before the first participant; None: unknown, as for a table from elsewhere."""
 
 
 def read_study_data(folder: Path, responses: Path | None = None, participants: Path | None = None) -> StudyData:
@@ -49,15 +53,19 @@ def read_study_data(folder: Path, responses: Path | None = None, participants: P
         UserError: if there is no study or no response, or the tables do not belong to this study.
     """
     design = read_design(folder)
-    if responses is None and (Path(folder) / DATA / DATABASE).is_file():
+    database = Path(folder) / DATA / DATABASE
+    first_exclusions = None
+    if responses is None and database.is_file():
         export(Path(folder))  # include responses since the last export
+        first_exclusions = read_exclusions(database)
     path = responses or _exported(folder, "responses")
     if path is None:
         hint = f"run `colorbench study serve {folder}`, or use --responses FILE"
         raise UserError("there are no responses yet", where=str(Path(folder) / EXPORTS), hint=hint)
     who = participants or (None if responses else _exported(folder, "participants"))
     participant_table = pandas.DataFrame() if who is None else _table(who)
-    return study_data_of(design, _table(path), participant_table, str(path))
+    study_data = study_data_of(design, _table(path), participant_table, str(path))
+    return replace(study_data, first_exclusions=first_exclusions)
 
 
 def study_data_of(design: Design, table: pandas.DataFrame, participants: pandas.DataFrame, where: str) -> StudyData:

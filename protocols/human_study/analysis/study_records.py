@@ -37,9 +37,10 @@ from colorbench.results import (
 )
 from colorbench.stats import MINIMUM_IMAGES, ClusteredRate, effective_n, is_defined
 from colorbench.storage import content_fingerprint, digest_of, plain, version_of
-from protocols.human_study.analysis.fooling_rates import Analysis, MethodResult
+from protocols.human_study.analysis.fooling_rates import SMOKE_TEST, Analysis, MethodResult
 from protocols.human_study.analysis.study_metrics import HEADLINE, METRICS, NAME, VERSION, identity_of
 from protocols.human_study.study_folder.design_schema import Method
+from protocols.human_study.study_folder.plural_forms import counted
 
 
 def write_records(analysis: Analysis, root: Path, study: Path, command: tuple[str, ...] = ()) -> list[Path]:
@@ -231,17 +232,21 @@ def _differences(analysis: Analysis, method: str) -> list[Difference]:
 def _notes(analysis: Analysis, row: MethodResult) -> list[str]:
     rate, design = row.rate, analysis.study_data.design
     what = "sentinel trials" if row.sentinel else f"{design.settings.assignment} participants"
-    counted = f"{rate.responses} responses of {rate.participants} participants on {rate.images} images ({what})"
-    left_out = len(analysis.applied.reasons)
-    excluded = f"pre-registered exclusions removed {left_out} participants"
+    numbers = (
+        f"{counted(rate.responses, 'response')} of {counted(rate.participants, 'participant')} on "
+        f"{counted(rate.images, 'image')} ({what})"
+    )
+    removed, applied = counted(len(analysis.applied.reasons), "participant"), analysis.applied
+    status = "" if applied.changes is None else f" ({applied.status})"
+    excluded = f"exclusions{status} removed {removed}"
     # The smoke-test note is first: tables look for it there.
     first = few_images_note(len(analysis.study_data.design.tests)) or [
-        note for note in analysis.notes if note.startswith("smoke test on ")
+        note for note in analysis.notes if note.startswith(SMOKE_TEST)
     ]
     if not first and rate.images < MINIMUM_IMAGES:
-        first = [f"smoke test on {rate.images} images: scores are not meaningful"]
-    rest = [note for note in analysis.notes if not note.startswith("smoke test on ")]
-    return [*first, counted, excluded, *rest]
+        first = [f"{SMOKE_TEST}{counted(rate.images, 'image')}: scores are not meaningful"]
+    rest = [note for note in analysis.notes if not note.startswith(SMOKE_TEST)]
+    return [*first, numbers, excluded, *rest]
 
 
 def _execution(n: int, analysis: Analysis, seconds: float) -> Execution:

@@ -16,7 +16,8 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from colorbench.errors import UserError
-from protocols.human_study.study_folder.design_schema import Assignment, Kind, Position, Slot, Trial
+from protocols.human_study.study_folder.design_schema import Assignment, Design, Kind, Position, Slot, Trial
+from protocols.human_study.study_folder.plural_forms import counted
 
 SENTINEL_SHARE = 0.1
 """Share of sentinels among the trials, as in the paper."""
@@ -227,3 +228,17 @@ def balance(slots: Sequence[Slot]) -> dict[str, tuple[int, int]]:
 
 def _range(values: Sequence[int]) -> tuple[int, int]:
     return min(values), max(values)
+
+
+def summary(design: Design) -> list[str]:
+    """Return the size and balance of a study as lines of text, its number of participants first."""
+    settings = design.settings
+    lines = [
+        f"study for {counted(settings.participants, 'participant')}",
+        f"{counted(len(design.rated), 'method')}, {settings.assignment}; {counted(settings.trials, 'trial')} each "
+        f"({counted(settings.sentinels, 'sentinel')}) after {counted(settings.practice, 'practice trial')}; "
+        f"{counted(len(design.tests), 'image')}",
+    ]
+    for what, (fewest, most) in balance(design.slots).items():
+        lines.append(f"{what}: {fewest} to {most}" if fewest != most else f"{what}: {fewest}")
+    return lines

@@ -12,6 +12,7 @@ from protocols.human_study.build.trial_assignment import SENTINEL_SHARE, sentine
 from protocols.human_study.power.simulated_power import MOST, Power, Sizes, participants_needed
 from protocols.human_study.power.study_simulation import Plan
 from protocols.human_study.study_folder.design_schema import read_design
+from protocols.human_study.study_folder.plural_forms import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -123,9 +124,9 @@ def print_power(terminal: Console, plan: Plan, sentinels: int, report: Mapping[s
     within = plan.assignment == "within"
     each = f"{plan.tests / plan.methods:g} of each method" if within else "all of one method"
     terminal.print(
-        f"{plan.participants} participants, {plan.tests + sentinels} trials each ({sentinels} sentinels; "
-        f"{plan.tests} test trials, {each}), {plan.images} images, {plan.methods} methods, {plan.assignment} "
-        "participants"
+        f"{counted(plan.participants, 'participant')}, {counted(plan.tests + sentinels, 'trial')} each "
+        f"({counted(sentinels, 'sentinel')}; {counted(plan.tests, 'test trial')}, {each}), "
+        f"{counted(plan.images, 'image')}, {counted(plan.methods, 'method')}, {plan.assignment} participants"
     )
     terminal.print(
         f"fooling rates {100 * plan.rate:g} % and {100 * (plan.rate + plan.effect):g} %; standard deviations on "

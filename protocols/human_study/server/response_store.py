@@ -22,7 +22,13 @@ from protocols.human_study.server.request_schemas import Response, Screening
 from protocols.human_study.server.secrets_and_tokens import Secrets
 from protocols.human_study.study_folder.design_schema import Design, Slot, Trial
 from protocols.human_study.study_folder.file_names import DATABASE
-from protocols.human_study.study_folder.study_database import Table, open_database, read_table, response_checksum
+from protocols.human_study.study_folder.study_database import (
+    Table,
+    open_database,
+    read_table,
+    response_checksum,
+    store_exclusions,
+)
 
 Stage = Literal["new", "consented", "ready", "complete"]
 ENDED_PER_SLOT = 50
@@ -188,6 +194,7 @@ class Store:
             free, now = self._free_slot(platform), self.clock()
             expired = (now - self.lease_seconds,)
             db.execute("UPDATE participants SET status = 'expired' WHERE status = 'active' AND seen < ?", expired)
+            store_exclusions(db, self.design.exclusions)
             participant = token_hex(6)
             db.execute(
                 "INSERT INTO participants VALUES (?, ?, ?, ?, ?, 'active', ?, ?, NULL, 1, NULL, NULL, ?)",

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from protocols.human_study.study_folder.design_schema import PARTICIPANTS, RESPONSES, Design
+from protocols.human_study.study_folder.plural_forms import counted
 
 
 def codebook(design: Design) -> str:
     """Write ``codebook.md``: the settings of the study, and the columns of its tables."""
     settings, exclusions = design.settings, design.exclusions
-    sentinels = f"{settings.sentinels} of them sentinels" if settings.sentinels else "no sentinels"
+    sentinels = f"with {counted(settings.sentinels, 'sentinel')}" if settings.sentinels else "no sentinels"
     lines = [
         f"# Codebook of the study {design.name}",
         "",
         f"Real or fake, one image after the other: {settings.size} x {settings.size} pixels, "
-        f"{settings.exposure_ms} ms each, then the choice of the fake without time limit. {settings.practice} practice "
-        f"trials with feedback, then {settings.trials} without ({sentinels}). Assignment: {settings.assignment}. "
-        f"Images: {sum(not one.practice for one in design.images)} of {design.data.name} "
+        f"{settings.exposure_ms} ms each, then the choice of the fake without time limit. "
+        f"{counted(settings.practice, 'practice trial')} with feedback, then {settings.trials} without ({sentinels}). "
+        f"Assignment: {settings.assignment}. Images: {len(design.tests)} of {design.data.name} "
         f"({settings.preprocessing}). Design seed {design.seed}; built {design.created} by colorbench "
         f"{design.colorbench_version}.",
         "",
@@ -25,7 +26,7 @@ def codebook(design: Design) -> str:
         "|---|---|",
         *(f"| `{one.name}` | {one.title}{' (sentinels)' if one.sentinel else ''} |" for one in design.methods),
         "",
-        "## Exclusions, registered when the study was built",
+        "## Exclusions of the analysis",
         "",
         "| rule | value |",
         "|---|---|",

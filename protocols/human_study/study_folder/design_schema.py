@@ -10,17 +10,20 @@
       data/            the server's database and secrets, made by ``study serve``
       exports/         ``responses`` and ``participants`` as CSV and Parquet
 
-The design is written before the first participant, and the analysis follows it: its exclusions are pre-registered.
+The design is written before the first participant, and the analysis follows it. The server stores its exclusions with
+the first participant, so that the analysis can tell whether they were changed afterwards.
 """
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from colorbench.errors import UserError
+from colorbench.errors import UserError, first_problem, printable
 
 DESIGN = "design.json"
 SENTINEL_MODEL = "zoo/random"
@@ -37,7 +40,7 @@ class _Part(BaseModel):
 
 
 class Exclusions(_Part):
-    """Exclusions of the analysis, fixed before the first participant. None: not applied."""
+    """Exclusions of the analysis, to be fixed before the first participant. None: not applied."""
 
     complete_only: bool = True
     """Leave out participants who did not finish."""
@@ -186,7 +189,7 @@ class Design(_Part):
     settings: StudySettings
     """Settings of a session."""
     exclusions: Exclusions
-    """Pre-registered."""
+    """Rules of the analysis."""
     data: DataPart
     """Source of the images."""
     methods: list[Method]
@@ -278,5 +281,30 @@ def read_design(folder: Path) -> Design:
     except (FileNotFoundError, NotADirectoryError) as error:
         hint = "use a folder written by `colorbench study build`"
         raise UserError("not a study folder", where=str(path), hint=hint) from error
-    except ValueError as error:
-        raise UserError("not a design of this version", where=str(path), hint="build the study again") from error
+    except ValidationError as error:
+        what, hint = _problem(error)
+        raise UserError(f"the design cannot be read: {what}", where=str(path), hint=hint) from error
+
+
+def _problem(error: ValidationError) -> tuple[str, str]:
+    """Return what is wrong in a design, and a hint. A misspelled key is named first: others may follow from it."""
+    errors = error.errors()
+    place = next((one["loc"] for one in errors if one["type"] == "extra_forbidden"), None)
+    if place is not None:
+        near = difflib.get_close_matches(str(place[-1]), _fields(place[:-1]), n=1)
+        hint = f"did you mean {near[0]}?" if near else "remove it"
+        return f"unknown field {printable('.'.join(map(str, place)))}", hint
+    if errors[0]["loc"][:1] == ("schema_version",):
+        hint = "use the version of colorbench that built it, or, if it has no responses yet, build the study again"
+        return "it is of another version", hint
+    return first_problem(error), f"correct {DESIGN}"
+
+
+def _fields(place: Sequence[str | int]) -> list[str]:
+    """Return the names of the fields at a place in a design, such as ``("slots", 0)``."""
+    model: Any = Design
+    for name in place:
+        if isinstance(name, str):
+            annotation = model.model_fields[name].annotation
+            model = next(iter(get_args(annotation)), annotation)
+    return list(model.model_fields)

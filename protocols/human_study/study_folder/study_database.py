@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from colorbench.errors import UserError, printable
+from protocols.human_study.study_folder.design_schema import Exclusions
 
 Table = Literal["participants", "responses"]
 _ORDER: dict[Table, str] = {"participants": "consented, participant", "responses": "participant, trial"}
@@ -47,6 +48,10 @@ CREATE TABLE IF NOT EXISTS started (
   times INTEGER NOT NULL,
   PRIMARY KEY (participant, trial)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS exclusions (
+  rules TEXT NOT NULL,
+  checksum TEXT NOT NULL
+);
 """
 
 
@@ -87,7 +92,7 @@ def _check(database: sqlite3.Connection) -> None:
 
 
 class DamagedResponse(Exception):
-    """A stored response or participant that is not what was written."""
+    """A stored response, participant or rule that is not what was written."""
 
 
 def response_checksum(participant: str, trial: int, answered: float, presentations: int, body: str) -> str:
@@ -101,7 +106,10 @@ def read_table(database: sqlite3.Connection, table: Table) -> list[dict[str, Any
     Raises:
         DamagedResponse: for a row that is not what was written.
     """
-    rows = [dict(row) for row in database.execute(f"SELECT * FROM {table} ORDER BY {_ORDER[table]}")]
+    found = database.execute(f"SELECT * FROM {table} ORDER BY {_ORDER[table]}")
+    if [name for name, *_ in found.description] != _columns(table):
+        raise DamagedResponse(f"the columns of {table} were changed")
+    rows = [dict(row) for row in found]
     for row in rows:
         if table == "participants":
             for column in ("client", "plates"):
@@ -109,6 +117,13 @@ def read_table(database: sqlite3.Connection, table: Table) -> list[dict[str, Any
         elif row.pop("checksum", None) != response_checksum(**row):
             raise DamagedResponse(f"response {row['trial']} of participant {row['participant']} was changed")
     return rows
+
+
+def _columns(table: Table) -> list[str]:
+    """Return the names of the columns of a table as they are created: SQLite does not see a flipped bit of a name."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as database:
+        database.executescript(_SCHEMA)
+        return [name for _, name, *_ in database.execute(f"PRAGMA table_info({table})")]
 
 
 def _check_json(row: dict[str, Any], column: str) -> None:
@@ -132,3 +147,35 @@ def read_database(path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]
         database.execute("BEGIN")  # one snapshot for both tables
         _check(database)
         return read_table(database, "participants"), read_table(database, "responses")
+
+
+def store_exclusions(database: sqlite3.Connection, exclusions: Exclusions) -> None:
+    """Store the exclusions of the design before the first participant; with participants, change nothing.
+
+    Call it before adding a participant, in the same transaction.
+    """
+    if database.execute("SELECT 1 FROM participants").fetchone():
+        return
+    rules = exclusions.model_dump_json()
+    database.execute("DELETE FROM exclusions")
+    database.execute("INSERT INTO exclusions VALUES (?, ?)", (rules, sha256(rules.encode()).hexdigest()))
+
+
+def read_exclusions(path: Path) -> dict[str, Any] | None:
+    """Return the exclusions (rule -> limit) that the design had before the first participant.
+
+    None if this is unknown, since a server of an earlier version stored the participants.
+
+    Raises:
+        UserError: if the database is damaged.
+    """
+    with _damage_named(path), contextlib.closing(sqlite3.connect(path)) as database:
+        if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'exclusions'").fetchone():
+            return None
+        row = database.execute("SELECT rules, checksum FROM exclusions").fetchone()
+        if row is None:
+            return None
+        if sha256(str(row[0]).encode()).hexdigest() != row[1]:
+            raise DamagedResponse("the exclusions were changed")
+        rules: dict[str, Any] = json.loads(row[0])
+        return rules

@@ -119,7 +119,7 @@ def test_a_leaning_to_the_first_stimulus_shows(design: Design) -> None:
     assert bias.criterion < -0.2 and bias.first.value == chosen.mean() > 0.55
 
 
-def test_only_registered_exclusions_are_made(responses: pandas.DataFrame) -> None:
+def test_only_exclusions_of_the_design_are_made(responses: pandas.DataFrame) -> None:
     design = make_design(participants=24, exclusions=NOTHING)
     spoilt = responses.assign(status="expired", reaction_ms=1.0, focus_losses=9, exposure_first_ms=5000.0)
     applied = apply(study_data(design, spoilt))
@@ -266,7 +266,7 @@ def test_between_participants_are_compared_unpaired() -> None:
 def test_a_tiny_study_is_a_demonstration() -> None:
     design = make_design(participants=3, trials=10, sentinels=1, images=12, exclusions=NOTHING)
     found = analyze(study_data(design, make_study_data(design, RATES)), resamples=200)
-    assert found.notes[0].startswith("smoke test on 12 images")
+    assert found.notes[0].startswith("smoke test on 3 participants and 12 images")
     assert all(row.rate.interval is None for row in found.result.methods)
     assert all(math.isnan(one.p_holm) for one in found.result.comparisons)
 
@@ -324,7 +324,7 @@ def test_equal_responses_leave_the_records_alone_and_others_make_new_ones(
 def test_the_page_says_everything_and_needs_nothing(written: Path) -> None:
     page = (written / "analysis" / "analysis.html").read_text()
     intervals = ["two-way cluster-robust", "two-level bootstrap", "crossed bootstrap", "binomial"]
-    rules = ["sentinels, not in any method", "detected fewer than 50 % of the sentinels"]
+    rules = ["sentinels, not in any method", "detected fewer than 50\u00a0% of the sentinels"]
     for message in (*intervals, *rules, "Holm", "Images with the highest and lowest fooling rates"):
         assert message in page, message
     assert "http" not in page.replace("http://www.w3.org/2000/svg", "")
@@ -336,13 +336,13 @@ def test_the_page_says_everything_and_needs_nothing(written: Path) -> None:
 
 def test_tables_hold_what_the_page_shows(written: Path, found: Analysis) -> None:
     rates = pandas.read_csv(written / "analysis" / "rates.csv")
-    row = rates[(rates["method"] == "zoo/l2") & (rates["selection"] == "registered")].set_index("interval")
+    row = rates[(rates["method"] == "zoo/l2") & (rates["selection"] == "kept")].set_index("interval")
     assert list(row.index) == ["two-way cluster", "two-level bootstrap", "crossed bootstrap", "binomial"]
     assert row["rate_percent"].unique().tolist() == pytest.approx([100 * found.result.methods[1].rate.value])
     # Images count in the first and third; the crossed bootstrap counts the noise of answers three times.
     assert row.loc["crossed bootstrap", "standard_error"] > row.loc["two-way cluster", "standard_error"]
     data = json.loads((written / "analysis" / "analysis.json").read_text())
-    assert data["registered"]["responses"] == found.result.responses
+    assert data["kept"]["responses"] == found.result.responses
     assert sum(rule["trials"] for rule in data["exclusions"]) == len(found.applied.kept) - found.applied.kept.sum()
     images = pandas.read_csv(written / "analysis" / "images.csv")
     assert images["shown"].sum() == found.result.responses
@@ -357,7 +357,7 @@ def test_the_command_prints_rates_and_writes_beside_the_study(
     done = colorbench("study", "analyze", study, "--resamples", "200", "--json", "--figures", tmp_path / "paper")
     assert done.returncode == 0, done.stderr
     data = json.loads(done.stdout)
-    rate = data["registered"]["methods"][0]["fooling_rate"]
+    rate = data["kept"]["methods"][0]["fooling_rate"]
     assert f"{rate['percent']:.2f} % [{rate['low']:.2f}, {rate['high']:.2f}]" in done.stderr
     assert (study / "analysis" / "analysis.html").is_file()
     assert len(list((tmp_path / "paper").glob("*-rates.*"))) == 2

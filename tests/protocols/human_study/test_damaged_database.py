@@ -49,6 +49,15 @@ def test_flipped_bits_change_no_response(whole: Path, tmp_path: Path) -> None:
     assert [text for text in refused if str(path) not in text or not text.isprintable() or len(text) > 600] == []
 
 
+@pytest.mark.parametrize(("old", "new"), [(b"answered REAL", b"ansgered REAL"), (b"client TEXT", b"cliend TEXT")])
+def test_a_column_with_a_changed_name_is_one_line(whole: Path, tmp_path: Path, old: bytes, new: bytes) -> None:
+    path = tmp_path / "study.sqlite"
+    assert old in whole.read_bytes()
+    path.write_bytes(whole.read_bytes().replace(old, new))
+    with pytest.raises(UserError, match="the database of the study cannot be read"):
+        read_database(path)
+
+
 @pytest.mark.parametrize("share", [0.01, 0.3, 0.5, 0.9, 0.999])
 def test_a_database_that_is_cut_off_is_one_line(whole: Path, tmp_path: Path, share: float) -> None:
     path = tmp_path / "study.sqlite"

@@ -111,7 +111,7 @@ def test_analyze_takes_the_responses_as_of_now_and_says_who_is_left_out(study: P
         Participant(client, worker="L02").join().play()
         told = analyze()
     assert f" of {2 * TRIALS} responses" in told
-    assert f"did not finish the session: 1 participants, {TRIALS} responses" in told
+    assert f"did not finish the session: 1 participant, {TRIALS} responses" in told
 
 
 def test_an_response_may_arrive_twice_and_counts_once(study: Path):
