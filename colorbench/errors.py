@@ -52,7 +52,7 @@ class UserError(ColorbenchError):
 
 
 class UnknownNameError(UserError):
-    """Unknown name of a model, protocol or other plugin."""
+    """Unknown name of a model, protocol or other plugin, or of a metric of a record."""
 
 
 class PluginError(UserError):

@@ -305,6 +305,33 @@ def test_results_are_tables_and_have_a_short_text(images: Dataset, tmp_path: Pat
     assert repr(colorbench.Records(records[:1])) == f"<1 record of 1 model under 1 protocol; {few}>"
 
 
+def test_rows_of_a_table_are_told_apart_with_the_names_of_board_csv(make_record) -> None:
+    from leaderboards.table_export import CSV_COLUMNS
+
+    record = make_record()
+    table = record.to_dataframe().set_index("metric")
+    model = record.model.model_copy(update={"weights_sha256": "0123456789abcdef" * 4})
+    changed = record.model_copy(update={"model": model})
+    assert set(changed.to_dataframe().weights) == {"01234567"}
+    assert set(CSV_COLUMNS) >= {"effective_n", "minus_gray", "minus_constant"} <= set(table.columns)
+    for name, values in table.iterrows():
+        assert values.effective_n == record[name].effective_n and values.key == record.key
+        for column, minus in (("minus_gray", "zoo/gray"), ("minus_constant", "zoo/constant")):
+            found = [one.value for one in record.differences if (one.metric, one.minus) == (name, minus)]
+            assert [values[column]] == found if found else np.isnan(values[column])
+
+
+def test_a_metric_of_a_record_by_name(make_record) -> None:
+    record = make_record()
+    assert record["auc_raw"] is next(one for one in record.metrics if one.name == "auc_raw")
+    with pytest.raises(
+        colorbench.errors.UserError, match=r"no metric 'auc_row'. Did you mean auc_raw\? It has auc_raw, "
+    ):
+        record["auc_row"]
+    with pytest.raises(colorbench.errors.UserError, match="no metric 'x'. It has auc_raw, "):
+        record["x"]
+
+
 def test_results_are_found_by_model_protocol_and_dataset(images: Dataset, folder: Path, tmp_path: Path) -> None:
     for data in (images, folder):
         colorbench.run([Flat, "zoo/gray"], ["auc", "fidelity"], data, output=tmp_path, **TWO)

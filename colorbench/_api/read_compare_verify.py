@@ -18,6 +18,7 @@ from colorbench.results.record_comparison import compare as compare_runs
 from colorbench.verification import Verification
 from colorbench.verification import verify as verify_folder
 from colorbench.verification.record_selection import (
+    Place,
     by_model,
     choose_common,
     choose_record,
@@ -63,19 +64,19 @@ def compare(
     if len(loaded) < len(records):
         if loaded:
             raise UserError("results and folders were mixed", hint="give only folders, or only loaded results")
-        paths = by_model([_place(one, Path(output)) for one in records], protocol)
+        places = by_model([_place(one, Path(output)) for one in records], protocol)
         source = data if data is None or isinstance(data, str | Dataset) else Path(data)
-        loaded = [load_run(folder) for folder in choose_common(paths, protocol, dataset_name(source))]
+        loaded = [load_run(folder) for folder in choose_common(places, protocol, dataset_name(source))]
     headline = headline_of(loaded[0].record.protocol.name) if loaded else None
     return compare_runs(loaded, metrics=metrics, headline=headline, allow_unstable=allow_unstable)
 
 
-def _place(given: object, output: Path) -> Path:
-    """Return the folder of what was given to ``compare``."""
+def _place(given: object, output: Path) -> Place:
+    """Return the place of what was given to ``compare`` or ``verify``."""
     if isinstance(given, Record):
-        return record_folder(output, given)
+        return Place(record_folder(output, given))
     if isinstance(given, Path):
-        return given
+        return Place(given)
     return find_results(given if isinstance(given, str) else load_model(given).full_name, output)
 
 
@@ -112,9 +113,9 @@ def verify(
     Raises:
         UserError: if there is no record. Faults of a record are failed checks.
     """
-    path = _place(record, Path(output))
+    place = _place(record, Path(output))
     source = data if data is None or isinstance(data, str | Dataset) else Path(data)
-    folder = choose_record(path, protocol, dataset_name(source))
+    folder = choose_record(place, protocol, dataset_name(source))
     images = images_of(folder, source, needed=rerun > 0)
     again = None
     if rerun and images is not None:

@@ -56,10 +56,11 @@ def compare(
     from colorbench.results.record_comparison import compare as compare_runs
     from colorbench.verification.record_selection import by_model, choose_common, dataset_name, find_results
 
-    positions = by_model([find_results(name, results) for name in records], protocol)
-    folders = choose_common(positions, protocol, dataset_name(data))
+    places = by_model([find_results(name, results) for name in records], protocol)
+    folders = choose_common(places, protocol, dataset_name(data))
     runs = [load_run(folder) for folder in folders]
-    if not json and (taken := [str(folder) for path, folder in zip(positions, folders, strict=True) if folder != path]):
+    pairs = zip(places, folders, strict=True)
+    if not json and (taken := [str(folder) for place, folder in pairs if folder != place.path]):
         typer.echo(f"compared: {', '.join(taken)}", err=True)
     headline = headline_of(runs[0].record.protocol.name) if runs else None
     found = compare_runs(runs, metrics=metric or [], headline=headline, allow_unstable=allow_unstable)

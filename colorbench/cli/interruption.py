@@ -17,23 +17,31 @@ import threading
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import FrameType
 
 INTERRUPTED = 130
 TERMINATED = 143
-_message = "nothing was left half done"
+_message: str | Callable[[], str] = "nothing was left half done"
 
 
-def tell_when_interrupted(message: str) -> None:
-    """Set the message about finished work that is printed on an interruption (Ctrl-C)."""
+def tell_when_interrupted(message: str | Callable[[], str]) -> None:
+    """Set the message about finished work that is printed on an interruption (Ctrl-C).
+
+    A function is called then, so that the message states what is finished at that time.
+    """
     global _message
     _message = message
 
 
 def current_message() -> str:
     """Return the message about finished work that an interruption prints."""
-    return _message
+    if isinstance(_message, str):
+        return _message
+    try:
+        return _message()
+    except Exception:  # such as a folder that another process removes; the process ends in any case
+        return "finished work is kept"
 
 
 @contextlib.contextmanager
@@ -84,7 +92,8 @@ def _exit(signum: int, frame: FrameType | None) -> None:
     # Written without Python's buffers, since the interrupted code may be within a print.
     terminal = os.isatty(2)
     word, code = ("terminated", TERMINATED) if signum == signal.SIGTERM else ("interrupted", INTERRUPTED)
-    line = f"{chr(10) + chr(27) + '[?25h' if terminal else ''}{word}: {_message}\n"  # a progress bar hides the cursor
+    shown_again = f"{chr(10)}{chr(27)}[?25h" if terminal else ""  # a progress bar hides the cursor
+    line = f"{shown_again}{word}: {current_message()}\n"
     with contextlib.suppress(OSError):
         os.write(2, line.encode())
     # Looked up, not imported: most commands have neither temporary folders nor child processes.

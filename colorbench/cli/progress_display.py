@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from colorbench.cli.interruption import tell_when_interrupted
 
 
 class TransientBar:
@@ -120,6 +122,23 @@ class ProgressBar(TransientBar):
     def counted(self, n: int) -> None:
         """Advance the bar by ``n`` units, with the average speed since the start."""
         self.advanced(n, (self._done + n) / max(time.monotonic() - self._begun, 1e-9))
+
+
+FINISHED = "finished work is kept; run the same command to go on"
+"""Words for an interruption of a run outside its passes over the images."""
+
+
+class RunProgressBar(ProgressBar):
+    """Progress of a run that resumes: an interruption says how many images are kept."""
+
+    def keeps(self, count: Callable[[], int], total: int) -> None:
+        """Set what an interruption says; ``count`` returns the images in finished shards, since others are not kept."""
+
+        def words() -> str:
+            n = count()
+            return f"{n} of {total} images are kept; run the same command to go on" if n < total else FINISHED
+
+        tell_when_interrupted(words)
 
 
 _SHOWN = ("loss", "kl", "rmse", "auc_raw", "auc_rebalanced_stable")

@@ -150,7 +150,7 @@ def run(
     from colorbench.cli.config_file import repeating
     from colorbench.cli.console import console
     from colorbench.cli.interruption import tell_when_interrupted
-    from colorbench.cli.progress_display import ProgressBar
+    from colorbench.cli.progress_display import FINISHED, ProgressBar, RunProgressBar
     from colorbench.cli.run_output import OutputOptions, show_results
     from colorbench.data import open_dataset
     from colorbench.evaluation import RunConfig, get_protocol
@@ -164,7 +164,7 @@ def run(
     if figures is not None:
         check_writable(figures, "--figures")
     sets = by_role(data or [])
-    tell_when_interrupted("run the same command to resume")
+    tell_when_interrupted(FINISHED if resume else "run the same command to start again (--no-resume)")
     choice(format, FORMATS, "--format")
     protocols = list(dict.fromkeys(name for text in protocol for name in split_names(text)))
     check_roles(sets, (get_protocol(name.partition("@")[0]) for name in protocols))
@@ -206,7 +206,8 @@ def run(
         limit=limit,
         command=("colorbench", *sys.argv[1:]),
     )
-    with standard_output_kept(), ProgressBar(console(text_to_stderr=True), quiet=quiet) as bar:
+    kind = RunProgressBar if resume else ProgressBar
+    with standard_output_kept(), kind(console(text_to_stderr=True), quiet=quiet) as bar:
         failed: ModelFailed | None = None
         try:
             records = measure(request, bar)

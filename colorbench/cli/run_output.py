@@ -15,7 +15,7 @@ from colorbench.reporting import as_markdown, protocols_as_markdown, write_figur
 from colorbench.reporting.baseline_columns import baselines
 from colorbench.reporting.classifier_agreement import scores_classified, show_classifiers
 from colorbench.reporting.record_plots import record_plots
-from colorbench.reporting.result_tables import ResultPrinter, meaning
+from colorbench.reporting.result_tables import ResultPrinter, meaning, measured_on
 from colorbench.results import Record
 from colorbench.storage import write_atomic
 
@@ -74,9 +74,7 @@ def show_results(
             except (UserError, RunError) as error:  # a full disk, or a record on a read-only disk
                 closing.console.print(f"the report could not be written: {error}", soft_wrap=True, markup=False)
         if how.format == "markdown":
-            data = members[0].dataset
-            head = f"**{members[0].protocol.name}**, {data.n_evaluated} images of {data.name}"
-            _print_markdown(closing, head, as_markdown(beside, spec.headline))
+            _print_markdown(closing, measured_on(members[0], "**"), as_markdown(beside, spec.headline))
             continue
         if len(members) == 1 or how.verbose:
             alone = not several and len(members) == 1
@@ -92,7 +90,9 @@ def show_results(
                 closing.where(folder)
             closing.console.print()
     if several and how.format == "markdown":
-        _print_markdown(closing, "**summary**, primary metrics", protocols_as_markdown(tables))
+        _print_markdown(
+            closing, f"**summary** · primary metrics · {tables[0][0][0].dataset.name}", protocols_as_markdown(tables)
+        )
     elif several:
         closing.conclude(tables)
         closing.remark(list(groups.values()))

@@ -89,7 +89,8 @@ def train(
     from colorbench.training.training_run import TrainingConfig, name_sources
     from colorbench.training.training_run import train as train_model
 
-    tell_when_interrupted("run the same command to resume from the last checkpoint")
+    again = "the same command" if resume else "the same command without --no-resume"
+    tell_when_interrupted(f"run {again} to resume from the last checkpoint, one every {checkpoint_every} steps")
     factory = model_factory(model)
     presets = getattr(factory, "presets", None)
     if not presets or not hasattr(factory, "training"):

@@ -74,6 +74,7 @@ def verify(
     from secrets import randbelow
 
     from colorbench.cli.console import console
+    from colorbench.reporting.terminal_lines import line
     from colorbench.storage import check_writable, write_atomic
     from colorbench.verification import verify as check
     from colorbench.verification.record_selection import choose_record, dataset_name, find_results, images_of
@@ -96,7 +97,12 @@ def verify(
         write_atomic(output, text.encode())
     if json:
         print_result(text)
-    _show(console(text_to_stderr=json), found, folder)
+    terminal = console(text_to_stderr=json)
+    _show(terminal, found, folder)
+    if not rerun:
+        line(terminal, found.promise)
+    elif found.holds and found.rerun is None:
+        line(terminal, f"rerun not done: {_reason(found, model)}")
     if not found.holds:
         raise typer.Exit(1)
     if rerun and found.rerun is None:
@@ -120,8 +126,15 @@ def _show(terminal: Console, found: Verification, folder: Path) -> None:
     if failed:
         line(terminal, f"{failed} of {len(found.checks)} checks failed: {folder}", style="bold red")
     else:
-        skipped = sum(check.outcome == "unchecked" for check in found.checks)
+        skipped = sum(check.outcome == "unchecked" for check in found.checks) + len(found.claimed)
         rest = f" ({skipped} skipped)" if skipped else ""
         line(terminal, f"all checks passed{rest}: {folder}", style="bold")
-    if found.rerun is None:
-        line(terminal, found.promise)
+
+
+def _reason(found: Verification, model: str | None) -> str:
+    """Return why a rerun was not done, or what to add for it, given the option ``--model``."""
+    from colorbench.verification.model_checks import by_name, needed_option
+
+    if model is None and found.model is not None and not by_name(found.model):
+        return needed_option(found.model)
+    return next((check.detail for check in found.checks if check.name == "rerun"), "the record cannot be read")

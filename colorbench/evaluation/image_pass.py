@@ -40,6 +40,11 @@ def missing_images(tasks: Sequence[EvaluationTask], run: Run) -> int:
     return sum(len(shard_samples(samples, index)) for index in shards)
 
 
+def images_in_passes(tasks: Sequence[EvaluationTask], run: Run) -> int:
+    """Return the number of images of the passes for all unfinished tasks, those in finished shards included."""
+    return len(run.dataset) * len(_by_preprocessing([task for task in tasks if not task.folder.finished()]))
+
+
 def run_passes(tasks: Sequence[EvaluationTask], run: Run, progress: ThroughputMeter, begun: set[int]) -> int:
     """Compute the missing shards of all tasks, in one pass over the images per preprocessing.
 

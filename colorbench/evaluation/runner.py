@@ -7,7 +7,7 @@ are computed in one pass per preprocessing; the process that finds a task's shar
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from colorbench.evaluation.protocol_interfaces import DatasetProtocol, NullProgr
 from colorbench.evaluation.requested_models_and_protocols import missing_capability, resolve
 from colorbench.evaluation.run_config import RunConfig, check, execution_config
 from colorbench.evaluation.run_directory import folder_of, nothing_left_behind
-from colorbench.evaluation.task_records import make_records
+from colorbench.evaluation.task_records import KeptImagesListener, make_records
 from colorbench.models.fingerprint import model_fingerprint, protocol_code
 from colorbench.processes import Launch, LaunchStore, StoreLost, Unit, WorkClaims, current_launch, join_launch
 from colorbench.results import Record, read_record
@@ -97,6 +97,10 @@ class _LaunchProgress:
     def message(self, text: str) -> None:
         if not self._launch.rank:
             self._listener.message(text)
+
+    def keeps(self, count: Callable[[], int], total: int) -> None:
+        if isinstance(self._listener, KeptImagesListener):
+            self._listener.keeps(count, total)
 
     def _count(self, n: int) -> int:
         try:

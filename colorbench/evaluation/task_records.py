@@ -6,8 +6,9 @@ The process that finds all shards of a task complete writes its record.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from colorbench.evaluation import metric_aggregation, saved_image_writer
 from colorbench.evaluation.build_record import build_record, dataset_part, execution_part, model_part, protocol_part
 from colorbench.evaluation.evaluation_tasks import EvaluationTask, Failures, Run, baselines_first, differences_of
 from colorbench.evaluation.first_image_checks import ModelFinding, check_models, check_scorers, find_batch_size
-from colorbench.evaluation.image_pass import colorize_samples, missing_images, run_passes
+from colorbench.evaluation.image_pass import colorize_samples, images_in_passes, missing_images, run_passes
 from colorbench.evaluation.protocol_interfaces import ProgressListener, ThroughputMeter
 from colorbench.evaluation.run_directory import DamagedShard, RunDirectory
 from colorbench.models.prediction_units import unit_notes
@@ -25,6 +26,14 @@ from colorbench.results.saved_image_index import gallery_reasons, saved_images
 
 Findings = Mapping[int, Sequence[ModelFinding]]
 """id of a loaded model -> findings of the check before the pass."""
+
+
+@runtime_checkable
+class KeptImagesListener(Protocol):
+    """Interface for progress listeners that also hear how much an interruption would keep."""
+
+    def keeps(self, count: Callable[[], int], total: int) -> None:
+        """Handle the start of passes over ``total`` images; ``count`` returns how many are in finished shards."""
 
 
 def make_records(
@@ -55,7 +64,12 @@ def make_records(
         listener.message(f"--batch-size auto: batches of {size}")
         run = run.with_batches_of(size)
     progress, begun = ThroughputMeter(listener), set[int]()
-    listener.started(missing_images(tasks, run))
+    total, lacking = images_in_passes(tasks, run), missing_images(tasks, run)
+    if lacking < total:
+        listener.message(f"continues at {total - lacking} of {total} images")
+    listener.started(lacking)
+    if isinstance(listener, KeptImagesListener):
+        listener.keeps(lambda: total - missing_images(tasks, run), total)
     while any(not task.folder.finished() for task in tasks):
         try:
             made = run_passes(tasks, run, progress, begun)

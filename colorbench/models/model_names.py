@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from colorbench.errors import UserError
@@ -149,6 +149,33 @@ def short_name(path: Path) -> str:
     above = path.parent
     private = above in (Path.home(), above.parent) or above.parent.name in ("home", "Users")
     return path.name if private else f"{above.name}/{path.name}"
+
+
+def recorded_name(name: str) -> str:
+    """Return a given name with the path as records have it: ``images:../ct2/results`` is ``images:ct2/results``.
+
+    The files need not exist. A registered name stays as it is.
+
+    Raises:
+        UserError: as ``parse_name``.
+    """
+    asked = parse_name(name)
+    if asked.name.startswith(IMAGES):
+        return f"{IMAGES}{short_name(Path(asked.name.removeprefix(IMAGES)).expanduser())}"  # no options in records
+    options = name.strip().removeprefix(asked.name)
+    if asked.name.startswith(ONNX):
+        return f"{ONNX}{short_name(Path(asked.name.removeprefix(ONNX)).expanduser())}{options}"
+    file, _, attribute = asked.name.rpartition(":")
+    return f"{short_name(Path(file).expanduser())}:{attribute}{options}" if file.endswith(".py") else name
+
+
+def path_of(name: str) -> PurePath | None:
+    """Return the path in the name of a model, ``ct2/results`` of ``images:ct2/results``; None for one without."""
+    for scheme in (IMAGES, ONNX):
+        if name.startswith(scheme):
+            return PurePath(name.removeprefix(scheme).partition("[contract=")[0])
+    file = name.rpartition(":")[0]
+    return PurePath(file) if file else None
 
 
 def display_name(name: str, others: Collection[str] = ()) -> str:

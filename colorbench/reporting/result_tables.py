@@ -58,7 +58,7 @@ class ResultPrinter:
             headline: the metric that decides the order.
         """
         self._too_few(records[0])
-        line(self.console, _measured_on(records[0]))
+        line(self.console, measured_on(records[0]))
         self.console.print(Padding(_models(table_of_protocol(records, headline), self.console.width), (1, 0)))
         if (verdict := differences_from_constant_color(records, headline)) is not None:
             line(self.console, verdict)
@@ -155,15 +155,15 @@ class ResultPrinter:
 
 def _heading(record: Record) -> Text:
     """Return a line with model, protocol and dataset."""
-    return Text.assemble((display_name(record.model.name), "bold"), f" · {_measured_on(record)}")
+    return Text.assemble((display_name(record.model.name), "bold"), f" · {measured_on(record)}")
 
 
-def _measured_on(record: Record) -> str:
-    """Return by which protocol, and on what."""
+def measured_on(record: Record, emphasis: str = "") -> str:
+    """Return protocol, version, images and preprocessing of a record; the protocol's name is between ``emphasis``."""
     data, protocol = record.dataset, record.protocol
     counted = f"{data.n_evaluated}" if data.n_evaluated == data.n else f"{data.n_evaluated} of {data.n}"
     name = name_of_protocol(record)
-    return f"{name} v{protocol.version} · {counted} images of {data.name} · {data.preprocessing}"
+    return f"{emphasis}{name}{emphasis} v{protocol.version} · {counted} images of {data.name} · {data.preprocessing}"
 
 
 def _holders(holders: Mapping[str, Sequence[str]], every: Mapping[str, Sequence[str]]) -> str:
@@ -202,8 +202,8 @@ def _models(found: ModelTable, width: int) -> Table:
             for value, between in row[:shown]
         ]
         table.add_row(name, *written)
-    if shown < len(found.heads):
-        table.caption = f"not shown: {len(found.heads) - shown} more columns (--format markdown shows all)"
+    if more := len(found.heads) - shown:
+        table.caption = f"not shown: {more} more column{'' if more == 1 else 's'} (--format markdown shows all)"
         table.caption_justify = "left"
     return table
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from colorbench.errors import RunError, UserError, first_problem, one_line_errors
-from colorbench.models import ModelCard
+from colorbench.errors import RunError, UnknownNameError, UserError, first_problem, one_line_errors
+from colorbench.models import CONSTANT_MODEL, GRAY_MODEL, ModelCard
+from colorbench.registry import nearest
 from colorbench.results.dataframe_and_html import Tabular
 from colorbench.results.shared_weights import SharedWeights
 from colorbench.storage import parse_json, read_plain
@@ -227,6 +229,7 @@ class Record(Tabular, _Part):
         "protocol",
         "dataset",
         *("metric", "value", "ci_low", "ci_high", "n", "unit", "higher_is_better"),
+        *("key", "weights", "preprocessing", "effective_n", "minus_gray", "minus_constant"),
     )
     """Columns of the data frame."""
 
@@ -248,11 +251,26 @@ class Record(Tabular, _Part):
     fingerprint: FingerprintPart | None = None
     """None in records of earlier versions, which are never reused."""
 
+    def __getitem__(self, name: str) -> Metric:
+        """Return a metric by name, ``record["auc_raw"]``; for an unknown one, ``UnknownNameError`` lists the names."""
+        found = {metric.name: metric for metric in self.metrics}
+        if name not in found:
+            near = nearest(name, found)
+            hint = f"it has {', '.join(found)}" if near is None else f"did you mean {near}? It has {', '.join(found)}"
+            raise UnknownNameError(f"{self.model.name} has no metric {name!r}", hint=hint)
+        return found[name]
+
     def table_rows(self) -> list[tuple[Any, ...]]:
         """Return one tuple of ``COLUMNS`` per metric."""
         named = (self.model.name, self.protocol.name, self.dataset.name)
+        weights = self.model.weights_sha256 and self.model.weights_sha256[:8]  # as pages show it
+        minus = {(one.minus, one.metric): one.value for one in self.differences}
         return [
-            (*named, one.name, one.value, one.ci_low, one.ci_high, one.n, one.unit, one.higher_is_better)
+            (
+                *(*named, one.name, one.value, one.ci_low, one.ci_high, one.n, one.unit, one.higher_is_better),
+                *(self.key, weights, self.dataset.preprocessing, one.effective_n),
+                *(minus.get((baseline, one.name), math.nan) for baseline in (GRAY_MODEL, CONSTANT_MODEL)),
+            )
             for one in self.metrics
         ]
 
@@ -261,7 +279,11 @@ class Record(Tabular, _Part):
 
         Returns:
             A data frame with the columns ``model``, ``protocol``, ``dataset``, ``metric``, ``value``, ``ci_low``,
-            ``ci_high`` (95 % confidence interval), ``n`` (images), ``unit`` and ``higher_is_better``.
+            ``ci_high`` (95 % confidence interval), ``n`` (images), ``unit`` and ``higher_is_better``; then, with the
+            names of ``board.csv``, what tells rows of equal names apart and puts values in context: ``key`` (of the
+            record), ``weights`` (first 8 digits of the sha256 of the weights, or of the files of a folder of
+            predictions; None if there are none), ``preprocessing``, ``effective_n`` (effective number of images),
+            ``minus_gray`` and ``minus_constant`` (difference from the baseline; NaN where there is none).
         """
         import pandas as pd  # half a second to import
 

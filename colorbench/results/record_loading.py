@@ -56,12 +56,9 @@ class LoadedRun:
         """Return a metric of the record by name.
 
         Raises:
-            UserError: naming the metrics of the record.
+            UnknownNameError: naming the metrics of the record.
         """
-        found = {metric.name: metric for metric in self.record.metrics}
-        if name not in found:
-            raise UserError(f"{self.record.model.name} has no metric {name!r}", hint=f"it has {', '.join(found)}")
-        return found[name]
+        return self.record[name]
 
     def statistics(self, name: str) -> np.ndarray:
         """Return the sufficient statistics of a metric, (n, k), in the order of the rows.

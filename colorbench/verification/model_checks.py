@@ -9,12 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import lru_cache
 
-from colorbench.errors import UserError
+from colorbench.errors import UserError, printable
 from colorbench.models import LoadedModel, find_overlap, load_model
+from colorbench.models.model_names import IMAGES, ONNX, path_of
 from colorbench.registry import OWN
 from colorbench.results import LoadedRun
 from colorbench.storage import version_of
 from colorbench.verification.verification_schema import Findings
+
+LOADABLE = "only installed models are loaded by the name in a record"
+_GIVEN = {IMAGES: "FOLDER", ONNX: "FILE"}
+"""What a user writes after the prefix of a model's name."""
 
 
 def check_model(run: LoadedRun, findings: Findings) -> None:
@@ -54,11 +59,21 @@ def by_name(name: str) -> bool:
     return "/" in name and not any(mark in name for mark in (":", "@", "weights="))
 
 
+def needed_option(name: str) -> str:
+    """Return what to add to ``verify --rerun`` for a model that is not loaded by its name in a record."""
+    path = path_of(name)
+    given = next((f"{scheme}{what}" for scheme, what in _GIVEN.items() if name.startswith(scheme)), None)
+    if given is None:
+        given = "FILE.py:CLASS" if path is not None and path.suffix == ".py" else "NAME (and --weights FILE)"
+        path = path if given == "FILE.py:CLASS" else None
+    return f"add --model {given}" + ("" if path is None else f" (the record names {printable(str(path)[:200])})")
+
+
 def _elsewhere(run: LoadedRun) -> str | None:
     """Return the reason why the record's model differs from the installed one; None if it should be equal."""
     model = run.record.model
     if not by_name(model.name):
-        return "only installed models are loaded by the name in a record"
+        return LOADABLE
     if model.package is None:
         return f"{model.name[:200]} does not belong to an installed package"
     installed = version_of(model.package)

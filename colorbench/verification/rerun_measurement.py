@@ -26,11 +26,10 @@ from colorbench.models.model_names import parse_name
 from colorbench.models.sampled_and_guided_predictions import in_place, seed_of, told_of
 from colorbench.results import Record
 from colorbench.verification.isolated_model import Apart, given_colors
-from colorbench.verification.model_checks import by_name, decoding_of
+from colorbench.verification.model_checks import LOADABLE, by_name, decoding_of, needed_option
 
 PREDICTION = 0.05
 """Largest mean difference of a prediction, in ab or in RGB levels of 255, between orders of a batch."""
-LOADABLE = "only installed models are loaded by the name in a record"
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ def load_named(record: Record, wanted: Wanted) -> LoadedModel:
     """
     name = record.model.name
     if wanted.model is None and not by_name(name):
-        raise NotLoadable(LOADABLE, where=name[:200], hint="use --model (and --weights)")
+        raise NotLoadable(LOADABLE, where=name[:200], hint=needed_option(name))
     decode, temperature = decoding_of(record.model.decoding)
     model = load_model(wanted.model or name, decode=decode, temperature=temperature, weights=wanted.weights)
     if model.stored is not None:

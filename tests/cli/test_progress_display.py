@@ -7,8 +7,9 @@ import time
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
-from colorbench.cli import progress_display
+from colorbench.cli import app, interruption, progress_display
 
 
 def log_of(monkeypatch: pytest.MonkeyPatch, *, quiet: bool = False, terminal: bool = False) -> list[str]:
@@ -66,3 +67,34 @@ def test_a_step_without_progress_reports_too_and_in_its_own_unit(monkeypatch: py
     assert text.splitlines()[0].startswith("0/17 classifiers (0 %), 0:00:0")
     time.sleep(0.06)
     assert stream.getvalue() == text, "nothing is printed after the end"
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("run -m zoo/nothing -p auc", "finished work is kept; run the same command to go on"),
+        ("run -m zoo/nothing -p auc --no-resume", "run the same command to start again (--no-resume)"),
+        ("train zoo/nothing -d x -o x", "run the same command to resume from the last checkpoint, one every 500 steps"),
+        (
+            "train zoo/nothing -d x -o x --no-resume --checkpoint-every 7",
+            "run the same command without --no-resume to resume from the last checkpoint, one every 7 steps",
+        ),
+    ],
+)
+def test_what_an_interruption_says_before_the_first_image(
+    command: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(interruption, "_message", "")
+    assert CliRunner().invoke(app, command.split()).exit_code == 2
+    assert interruption.current_message() == words
+
+
+def test_an_interruption_counts_the_images_that_are_kept_when_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interruption, "_message", "")
+    bar, kept = progress_display.RunProgressBar(Console(file=io.StringIO())), [0]
+    bar.keeps(lambda: kept[0], 40)
+    assert interruption.current_message() == "0 of 40 images are kept; run the same command to go on"
+    kept[0] = 40
+    assert interruption.current_message() == "finished work is kept; run the same command to go on"
+    kept.clear()
+    assert interruption.current_message() == "finished work is kept"  # what counts fails

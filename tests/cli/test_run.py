@@ -108,7 +108,7 @@ def test_several_protocols_end_in_one_table(finished, images: Path) -> None:
     assert len(remarks) == len(set(remarks)) and all(remark in closing for remark in remarks)
     assert done.stdout.rstrip().splitlines()[-1].startswith("repeat: colorbench run --config ")
     markdown = run("-m", "zoo/cic.untrained", "-p", "auc,fidelity", *flags, "--format", "markdown").stdout
-    table = markdown.partition("**summary**")[2].splitlines()
+    table = markdown.partition("**summary** · primary metrics · images")[2].splitlines()
     assert [cell.strip() for cell in table[2].strip("|").split("|")] == [
         "model",
         "auc auc_rebalanced_stable % ↑",
@@ -119,6 +119,7 @@ def test_several_protocols_end_in_one_table(finished, images: Path) -> None:
 def test_the_table_in_markdown(finished, images: Path) -> None:
     done = run("-m", "zoo/cic.untrained", "-p", "auc", "-d", images, "-o", finished[1], "--format", "markdown", "-q")
     assert done.stderr == ""
+    assert done.stdout.startswith(f"**auc** v1 · 3 images of {images.name} · squash256\n\n|")
     head, line, *rows = [line for line in done.stdout.splitlines() if line.startswith("|")]
     cells = [cell.strip() for cell in head.strip("|").split("|")]
     assert cells[:2] == ["model", "auc_rebalanced_stable % ↑"]
@@ -272,11 +273,12 @@ def test_control_c_says_that_work_is_kept_and_how_to_go_on(tmp_path: Path) -> No
     process.send_signal(signal.SIGINT)
     _, message = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert message.splitlines()[-1] == "interrupted: run the same command to resume"
+    assert message.splitlines()[-1] == "interrupted: 64 of 240 images are kept; run the same command to go on"
     assert "Traceback" not in message
     (tmp_path / "go").touch()
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+    assert "continues at 64 of 240 images" in done.stderr.splitlines()
     assert "report: " in done.stdout and "with images" not in done.stdout  # none were asked for
     checked = 2 * 4  # images that each of the two runs tries the model with before its pass
     # What was predicted ahead of the shards that are written is made again; the first shard is not.

@@ -15,10 +15,10 @@ from tests.support.same_records import assert_same
 @pytest.mark.parametrize(
     ("number", "times", "code", "line"),
     [
-        (signal.SIGINT, 1, 130, "interrupted: run the same command to resume"),
-        (signal.SIGINT, 2, 130, "interrupted: run the same command to resume"),
-        (signal.SIGTERM, 1, 143, "terminated: run the same command to resume"),
-        (signal.SIGTERM, 2, 143, "terminated: run the same command to resume"),
+        (signal.SIGINT, 1, 130, "interrupted: 2 of 3 images are kept; run the same command to go on"),
+        (signal.SIGINT, 2, 130, "interrupted: 2 of 3 images are kept; run the same command to go on"),
+        (signal.SIGTERM, 1, 143, "terminated: 2 of 3 images are kept; run the same command to go on"),
+        (signal.SIGTERM, 2, 143, "terminated: 2 of 3 images are kept; run the same command to go on"),
     ],
 )
 def test_one_line_and_finished_shards_stay(

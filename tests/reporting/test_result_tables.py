@@ -81,6 +81,19 @@ def test_a_folder_of_predictions_is_named_in_words(make_record) -> None:
 
 
 @pytest.mark.parametrize(
+    ("width", "metrics", "caption"),
+    [(45, 2, "not shown: 1 more column ("), (45, 3, "not shown: 2 more columns ("), (300, 3, "")],
+)
+def test_columns_without_room_are_counted(make_record, width: int, metrics: int, caption: str) -> None:
+    record = make_record()
+    more = [*record.metrics, record.metrics[0].model_copy(update={"name": "other"})][:metrics]
+    stream = io.StringIO()
+    ResultPrinter(Console(file=stream, width=width)).summarize([record.model_copy(update={"metrics": more})], "auc_raw")
+    text = " ".join(stream.getvalue().split())
+    assert caption in text and ("not shown" in text) == bool(caption)
+
+
+@pytest.mark.parametrize(
     ("low", "high", "verdict"),
     [
         (0.5, 2.0, "significantly better than the constant baseline, +1.25 [+0.50, +2.00]"),

@@ -18,6 +18,7 @@ import pytest
 
 from colorbench.data import Dataset, open_dataset
 from colorbench.verification import permanent_file_blocking
+from colorbench.verification.model_checks import needed_option
 from colorbench.verification.permanent_file_blocking import positions_of
 from colorbench.verification.rerun_comparison import rerunner
 from colorbench.verification.rerun_measurement import Wanted, same_prediction
@@ -246,10 +247,30 @@ def test_a_model_that_is_not_here_was_not_checked_and_the_exit_code_tells(output
     assert ended.returncode == 2
     assert re.search(r"rerun +skipped +only installed models are loaded", ended.stdout)
     assert "fail" not in ended.stdout
-    assert ended.stdout.strip().endswith(PROMISE)
+    last = ended.stdout.splitlines()[-1]
+    assert re.fullmatch(r"rerun not done: add --model FILE.py:CLASS \(the record names models\d*/models.py\)", last)
+    assert PROMISE not in ended.stdout and "To check this" not in ended.stdout
+    skipped = len(re.findall(r"^[a-z ]+ skipped  ", ended.stdout, re.MULTILINE))
+    assert f"all checks passed ({skipped} skipped)" in ended.stdout
+    without = command("verify", record_of(output, "models.py-Honest"))
+    assert without.returncode == 0 and without.stdout.strip().endswith(PROMISE)
     folder = shutil.copytree(record_of(output, "models.py-Honest"), tmp_path / "record")
     edit_record(folder, lambda record: record["metrics"][0].update(value=0.0))
     assert command("verify", folder, "--data", data, "--rerun", 2).returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("images:ct2/results", "add --model images:FOLDER (the record names ct2/results)"),
+        ("onnx:nets/a.onnx[contract=cic]", "add --model onnx:FILE (the record names nets/a.onnx)"),
+        ("nets/a.py:Net", "add --model FILE.py:CLASS (the record names nets/a.py)"),
+        ("zoo/cic@mine", "add --model NAME (and --weights FILE)"),
+        ("notebook:Net", "add --model NAME (and --weights FILE)"),
+    ],
+)
+def test_what_to_add_for_a_rerun(name: str, option: str) -> None:
+    assert needed_option(name) == option
 
 
 def test_a_file_that_is_no_record_is_named(command, tmp_path) -> None:
