@@ -45,7 +45,7 @@ def test_texts_follow_the_settings(name: str, changes: dict[str, Any], present: 
     assert present in text and absent not in text
 
 
-OF_THE_DESIGN = {"image", "image_sha256", "method", "fake", "kind", "correct", "fooled", "checksum"}
+OF_THE_DESIGN = {"image", "image_sha256", "method", "fake", "kind", "correct", "fooled", "checksum", "rules"}
 """Columns that follow from the series of pairs and the answers, or repeat them."""
 PHRASES = {
     "participant": "a random number in place of your name",
