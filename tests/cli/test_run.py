@@ -282,7 +282,8 @@ def test_control_c_says_that_work_is_kept_and_how_to_go_on(tmp_path: Path) -> No
     (tmp_path / "go").touch()
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    assert f"continues at {kept[1]} of 240 images" in done.stderr.splitlines()
+    went_on = re.search(r"^continues at (64|128|192) of 240 images$", done.stderr, re.MULTILINE)
+    assert went_on is not None and int(went_on[1]) >= int(kept[1])  # a shard may have been written meanwhile
     assert "report: " in done.stdout and "with images" not in done.stdout  # none were asked for
     checked = 2 * 4  # images that each of the two runs tries the model with before its pass
     # What was predicted ahead of the shards that are written is made again; the first shard is not.
