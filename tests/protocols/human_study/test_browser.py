@@ -320,6 +320,7 @@ def test_a_mistyped_token_costs_nothing_and_many_cost_a_wait(built: Path, browse
             admin.press("Open")
 
         def styled() -> bool:
+            admin.page.wait_for_load_state()  # the text may be there before the style sheet
             return admin.page.evaluate("getComputedStyle(document.querySelector('main')).backgroundColor") == (
                 "rgb(255, 255, 255)"
             )
