@@ -109,14 +109,20 @@ def transfer_segmentation(folder: Path) -> Path:
     return record_folder(folder / "runs", run(asked)[0])
 
 
-def human_study(folder: Path) -> Path:
-    design = make_design(participants=24)
+def human_study(folder: Path, participants: int = 24) -> Path:
+    design = make_design(participants=participants)
     rates = {"zoo/cic.small": 0.35, "zoo/l2": 0.2, "zoo/constant": 0.06, "zoo/random": 0.1}
     study = write_study(folder / "study", design, make_study_data(design, rates, seed=1), stimuli=True)
     position = write_records(analyze(read_study_data(study), resamples=200), folder / "records", study)[1]
     # The design's images exist by name only, and its fingerprint is invented.
     fingerprint = content_fingerprint(read_rows(position / "rows.parquet")[0])
     edit_record(position, lambda record: record["dataset"].update(fingerprint=fingerprint))
+    return position
+
+
+def human_study_of_few_participants(folder: Path) -> Path:
+    position = human_study(folder, participants=2)
+    assert "participants" in read_record(position).notes[0] and "smoke test on " in read_record(position).notes[0]
     return position
 
 
@@ -133,10 +139,14 @@ MAKERS = (
     transfer_classification_of_several,
     transfer_segmentation,
     human_study,
+    human_study_of_few_participants,
 )
 CANNOT = {
     "linear_probe_of_drawn_weights": "not recomputable: the interval of top1: it was made by two-way",
-    "human_study": "not recomputable: d_prime: the rows do not contain its statistics",
+    **dict.fromkeys(
+        ("human_study", "human_study_of_few_participants"),
+        "not recomputable: d_prime: the rows do not contain its statistics",
+    ),
 }
 """Maker -> what `verify` must say of its metrics."""
 

@@ -8,7 +8,6 @@ import { Refused, begin, consent, stimulus, post, who } from "./server.js";
 const AT_ONCE = 4; // stimuli fetched at a time
 const stage = document.getElementById("stage");
 const byId = (id) => document.getElementById(id);
-const RETURN = { prolific: "Please return your submission on Prolific.", mturk: "Please return the HIT." };
 
 function message(title, ...paragraphs) {
   byId("top").hidden = true;
@@ -76,10 +75,10 @@ const consentScreen = (known) => ({
       await guarded(consent(client()));
       return offerWithdrawal();
     }
-    const { redirect } = await guarded(post("decline", { platform: who.platform }));
+    const { redirect, next } = await guarded(post("decline", { platform: who.platform }));
     if (redirect) location.assign(redirect);
-    const next = (!redirect && RETURN[who.platform]) || "You can close this page.";
-    return stop("Thank you", `You have not taken part, and nothing is stored. ${next}`);
+    const then = (!redirect && next) || "You can close this page.";
+    return stop("Thank you", `You have not taken part, and nothing is stored. ${then}`);
   },
 });
 

@@ -18,7 +18,7 @@ from protocols.human_study.server.http_refusals import TooOften
 from protocols.human_study.server.http_requests import TURK, address_of, read_json
 from protocols.human_study.server.participant_deletion import forget
 from protocols.human_study.server.rate_limit import Rate
-from protocols.human_study.server.response_store import Known, Refusal
+from protocols.human_study.server.response_store import RETURN, Known, Refusal
 
 if TYPE_CHECKING:
     from protocols.human_study.server.served_study import Study
@@ -124,7 +124,7 @@ async def decline(request: Request) -> Response:
     _limited(request, "arrivals", address_of(request), study.options.rates.arrivals)
     body = await read_json(request, request_schemas.Decline)
     code = study.options.prolific_declined_code if body.platform == "prolific" else None
-    return JSONResponse({"redirect": PROLIFIC + code if code else None})
+    return JSONResponse({"redirect": PROLIFIC + code if code else None, "next": RETURN.get(body.platform)})
 
 
 async def screening(request: Request) -> Response:

@@ -38,8 +38,8 @@ TAKEN = "All places in this study are taken at the moment. Thank you for your in
 ELSEWHERE = (
     "You have already started. Please continue in the browser in which you started, or write to the researchers."
 )
-RETURN = {"prolific": " Please return your submission on Prolific.", "mturk": " Please return the HIT."}
-"""Platform -> what somebody does who cannot take part; appended to a message."""
+RETURN = {"prolific": "Please return your submission on Prolific.", "mturk": "Please return the HIT."}
+"""Platform -> what somebody does who cannot or does not want to take part."""
 
 _BUSY_MS = 5000
 _READER_SECONDS = 1.0
@@ -309,7 +309,7 @@ class Store:
         (total,) = self._db.execute("SELECT count(*) FROM participants").fetchone()
         free = next((slot.id for slot in self.design.slots if slot.id not in taken), None)
         if free is None or total >= ENDED_PER_SLOT * len(self.design.slots):
-            raise Refusal(409, TAKEN + RETURN.get(platform, ""))
+            raise Refusal(409, _then(TAKEN, platform))
         return free
 
     @contextmanager
@@ -338,7 +338,7 @@ class Store:
             query = "SELECT 1 FROM participants WHERE slot = ? AND status != 'expired'"
             if db.execute(query, (row["slot"],)).fetchone():
                 told = "You were inactive for too long, and another participant has your place. Thank you."
-                raise Refusal(410, told + RETURN.get(row["platform"], ""))
+                raise Refusal(410, _then(told, row["platform"]))
             db.execute("UPDATE participants SET status = 'active' WHERE participant = ?", (participant,))
         if row["status"] != "complete":
             db.execute("UPDATE participants SET seen = ? WHERE participant = ?", (self.clock(), participant))
@@ -357,4 +357,9 @@ def _known_elsewhere(row: sqlite3.Row) -> Refusal:
     """Return the refusal of a known worker who comes with another browser or session."""
     if row["status"] != "complete":
         return Refusal(409, ELSEWHERE)
-    return Refusal(409, "You have already finished. Thank you." + RETURN.get(row["platform"], ""))
+    return Refusal(409, _then("You have already finished. Thank you.", row["platform"]))
+
+
+def _then(message: str, platform: str) -> str:
+    """Append to a message what somebody does on the platform that they came from."""
+    return f"{message} {RETURN[platform]}" if platform in RETURN else message
