@@ -4,6 +4,7 @@ from .classifier_agreement import classifiers_table as classifiers_table
 from .html_templates import page_environment as page_environment
 from .model_table import as_markdown as as_markdown
 from .model_table import protocols_as_markdown as protocols_as_markdown
+from .number_formatting import counted as counted
 from .number_formatting import format_difference as format_difference
 from .number_formatting import format_interval as format_interval
 from .number_formatting import format_number as format_number

@@ -28,3 +28,14 @@ def format_difference(value: float, unit: str) -> str:
     """Format the number of a difference with its unit; percentages differ by points."""
     times = "× " if unit.startswith("10") else ""  # 1.20 × 10⁻³
     return f"{format_number(value, unit)} {times}{'points' if unit == '%' else unit}".rstrip()
+
+
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """Return a count with its noun: ``1 trial``, ``2 trials``.
+
+    Args:
+        count: number of things.
+        noun: for one of them.
+        plural: for several; default: with ``s``.
+    """
+    return f"{count} {noun if count == 1 else plural or f'{noun}s'}"

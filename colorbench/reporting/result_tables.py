@@ -22,7 +22,7 @@ from colorbench.reporting.model_table import (
     table_of_protocol,
     table_of_protocols,
 )
-from colorbench.reporting.number_formatting import format_interval
+from colorbench.reporting.number_formatting import counted, format_interval
 from colorbench.reporting.record_remarks import (
     difference_from_constant_color,
     differences_from_constant_color,
@@ -203,7 +203,7 @@ def _models(found: ModelTable, width: int) -> Table:
         ]
         table.add_row(name, *written)
     if more := len(found.heads) - shown:
-        table.caption = f"not shown: {more} more column{'' if more == 1 else 's'} (--format markdown shows all)"
+        table.caption = f"not shown: {counted(more, 'more column')} (--format markdown shows all)"
         table.caption_justify = "left"
     return table
 

@@ -76,9 +76,9 @@ def _print_analysis(terminal: Console, analysis: Analysis, folder: Path, folders
     from rich.table import Table
     from rich.text import Text
 
+    from colorbench.reporting import counted
     from protocols.human_study.analysis.analysis_files import PAGE
     from protocols.human_study.analysis.methods_text import format_p, percent, points
-    from protocols.human_study.study_folder.plural_forms import counted
 
     for note in analysis.notes:
         terminal.print(f"! {note}", style="yellow")

@@ -11,10 +11,9 @@ from typing import Any
 
 from PIL import Image
 
-from colorbench.reporting import Plot, format_number
+from colorbench.reporting import Plot, counted, format_number
 from protocols.human_study.analysis.fooling_rates import EMPTY, SMOKE_TEST, Analysis, ImageResult, MethodResult
 from protocols.human_study.analysis.methods_text import findings, format_p, methods_paragraph, percent, points
-from protocols.human_study.study_folder.plural_forms import counted
 
 SHOWN = 6
 """Images per method with the highest and lowest rates."""

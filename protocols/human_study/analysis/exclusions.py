@@ -10,9 +10,9 @@ import numpy as np
 import pandas
 
 from colorbench.errors import UserError
+from colorbench.reporting import counted
 from protocols.human_study.analysis.response_reading import StudyData
 from protocols.human_study.study_folder.design_schema import Exclusions
-from protocols.human_study.study_folder.plural_forms import counted
 
 
 @dataclass(frozen=True)

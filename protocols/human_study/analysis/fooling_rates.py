@@ -16,7 +16,7 @@ import numpy as np
 import pandas
 from scipy.special import ndtri
 
-from colorbench.reporting import format_number
+from colorbench.reporting import counted, format_number
 from colorbench.stats import (
     CLUSTERED_RESAMPLES,
     MINIMUM_IMAGES,
@@ -36,7 +36,6 @@ from colorbench.stats import (
 from protocols.human_study.analysis.exclusions import Applied, apply
 from protocols.human_study.analysis.image_fooling_rates import Shrunken, shrink
 from protocols.human_study.analysis.response_reading import StudyData
-from protocols.human_study.study_folder.plural_forms import counted
 
 LEVEL = 0.95
 SMOKE_TEST = "smoke test on "

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 import pandas
 
-from colorbench.reporting import format_number
+from colorbench.reporting import counted, format_number
 from colorbench.stats import MINIMUM_IMAGES, MINIMUM_PARTICIPANTS, Interval
 from protocols.human_study.analysis.fooling_rates import Analysis
 from protocols.human_study.study_folder.design_schema import Design
-from protocols.human_study.study_folder.plural_forms import counted
 
 PLATFORMS = {"lab": "in the laboratory", "prolific": "on Prolific", "mturk": "on Amazon Mechanical Turk"}
 COLOR_VISION = {"normal": "normal", "deficient": "deficient", "unsure": "unsure", "unsaid": "without a statement"}

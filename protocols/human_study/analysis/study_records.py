@@ -21,6 +21,7 @@ from colorbench.evaluation import (
     write_index,
 )
 from colorbench.models import ModelCard, find_overlap
+from colorbench.reporting import counted
 from colorbench.results import (
     DatasetPart,
     Difference,
@@ -40,7 +41,6 @@ from colorbench.storage import content_fingerprint, digest_of, plain, version_of
 from protocols.human_study.analysis.fooling_rates import SMOKE_TEST, Analysis, MethodResult
 from protocols.human_study.analysis.study_metrics import HEADLINE, METRICS, NAME, VERSION, identity_of
 from protocols.human_study.study_folder.design_schema import Method
-from protocols.human_study.study_folder.plural_forms import counted
 
 
 def write_records(analysis: Analysis, root: Path, study: Path, command: tuple[str, ...] = ()) -> list[Path]:

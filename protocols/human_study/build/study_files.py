@@ -12,6 +12,7 @@ from pathlib import Path
 
 from jinja2 import StrictUndefined, Template
 
+from colorbench.reporting import counted
 from colorbench.storage import write_atomic
 from protocols.human_study.study_folder.codebook_text import codebook
 from protocols.human_study.study_folder.design_schema import DESIGN, Design, Stimulus, StudySettings
@@ -108,7 +109,7 @@ def fill_text(template: str, title: str, settings: StudySettings) -> str:
         sentinels=settings.sentinels,
         plates=settings.plates,
         exposure=exposure,
-        count=lambda number, noun: f"{number} {noun}" if number == 1 else f"{number} {noun}s",
+        counted=counted,
     )
     return text
 

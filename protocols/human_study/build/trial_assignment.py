@@ -16,8 +16,8 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from colorbench.errors import UserError
+from colorbench.reporting import counted
 from protocols.human_study.study_folder.design_schema import Assignment, Design, Kind, Position, Slot, Trial
-from protocols.human_study.study_folder.plural_forms import counted
 
 SENTINEL_SHARE = 0.1
 """Share of sentinels among the trials, as in the paper."""

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from colorbench.errors import UserError
+from colorbench.reporting import counted
 from protocols.human_study.build.trial_assignment import SENTINEL_SHARE, sentinel_count
 from protocols.human_study.power.simulated_power import MOST, Power, Sizes, participants_needed
 from protocols.human_study.power.study_simulation import Plan
 from protocols.human_study.study_folder.design_schema import read_design
-from protocols.human_study.study_folder.plural_forms import counted
 
 if TYPE_CHECKING:
     from rich.console import Console

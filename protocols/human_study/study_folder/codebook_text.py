@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from colorbench.reporting import counted
 from protocols.human_study.study_folder.design_schema import PARTICIPANTS, RESPONSES, Design
-from protocols.human_study.study_folder.plural_forms import counted
 
 
 def codebook(design: Design) -> str:

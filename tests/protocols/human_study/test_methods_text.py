@@ -12,6 +12,7 @@ import pandas
 import pytest
 
 from colorbench.errors import UserError
+from colorbench.reporting import counted
 from protocols.human_study.analysis.analysis_files import write
 from protocols.human_study.analysis.fooling_rates import Analysis, analyze
 from protocols.human_study.analysis.methods_text import methods_paragraph
@@ -20,7 +21,6 @@ from protocols.human_study.server.request_schemas import Response, Screening
 from protocols.human_study.server.response_store import Store
 from protocols.human_study.server.secrets_and_tokens import load_secrets
 from protocols.human_study.study_folder.design_schema import Design, Exclusions, read_design
-from protocols.human_study.study_folder.plural_forms import counted
 from protocols.human_study.study_folder.study_database import open_database, read_exclusions, store_exclusions
 from tests.conftest import RunCommand
 from tests.support.study_responses import SENTINEL, make_design, make_study_data, write_study
